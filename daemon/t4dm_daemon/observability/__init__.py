@@ -1,0 +1,1 @@
+"""Logging, and what the daemon says about its own health."""

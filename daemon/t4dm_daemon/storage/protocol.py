@@ -1,0 +1,238 @@
+"""What the memory service needs from a store. T4DX implements it; another backend may.
+
+A backend holds one space. Reads never block writes. A write has happened, durably, when its call returns.
+All methods are synchronous and may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from t4dm_daemon.core.filter import Filter
+from t4dm_daemon.core.item import Edge, Item
+
+Status = Literal["created", "updated", "duplicate"]
+Order = Literal["insertion", "created_at", "event_time"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which versions a read sees, on both time axes (microseconds).
+
+    Attributes:
+        as_of: Valid time: only versions with `valid_from <= as_of < valid_to`. None: no restriction.
+        known_at: Transaction time: the versions that were recorded then. None: the present.
+        include_expired: Also show items whose `expires_at` has passed.
+    """
+
+    as_of: int | None = None
+    known_at: int | None = None
+    include_expired: bool = False
+
+
+PRESENT = View()
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One item to insert, and what must hold for it.
+
+    Attributes:
+        item: The new version.
+        expected_version: None: whatever is there is replaced. 0: the id must be absent (or deleted).
+            n: the current version must be n.
+        dedup: When another current item has the same `content_hash`, write nothing for this one and
+            report that item as `duplicate`.
+        only_duplicate: With `dedup`: refuse (ConflictError) unless it is a duplicate. For an item whose text
+            was known a moment ago, so that nobody computed its vector.
+        carry: Learning state (`core.item.MUTABLE_FIELDS`) that the new version of a current item takes from
+            the old one as it is at that moment, not from `item`: what was changed in place in between stays.
+    """
+
+    item: Item
+    expected_version: int | None = None
+    dedup: bool = False
+    only_duplicate: bool = False
+    carry: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one write."""
+
+    id: str
+    status: Status
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class InsertResult:
+    """What became of a batch.
+
+    Attributes:
+        outcomes: One per write, in order.
+        recorded_at: Its transaction time.
+        replayed: True when the idempotency token had been used: nothing was written now, and the outcomes
+            are those of the first time.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    recorded_at: int
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An idempotency key, and a digest of the request it came with. The store remembers it for 24 hours."""
+
+    key: bytes
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FieldUpdate:
+    """Change learning state of the current version in place (fields: `core.item.MUTABLE_FIELDS`).
+
+    Attributes:
+        set: New absolute values.
+        add: Increments, for `access_count`, `importance` and `kappa` (the last two stay within [0, 1]).
+    """
+
+    id: str
+    set: Mapping[str, float | int | bool] = field(default_factory=dict)
+    add: Mapping[str, float | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """Delete the current version of an id; with `expected_version`, only while it is still that one."""
+
+    id: str
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A search hit: the item and its cosine similarity to the query, in [-1, 1]."""
+
+    item: Item
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a scan.
+
+    Attributes:
+        items: In the order asked for.
+        total: How many items match altogether.
+        after: Where the next page begins: `(sort value, seq)` of the last item, None at the end.
+    """
+
+    items: list[Item]
+    total: int
+    after: tuple[int, int] | None
+
+
+class StorageBackend(Protocol):
+    """The operations on one space."""
+
+    @property
+    def dimension(self) -> int | None:
+        """Dimension of the vectors, None until the first vector fixes it."""
+        ...
+
+    def insert(
+        self, writes: Sequence[Write], edges: Sequence[Edge] = (), *, token: Token | None = None
+    ) -> InsertResult:
+        """Store items and edges, all or nothing; replacing an id makes a new version of it.
+
+        Raises:
+            ConflictError: An `expected_version` does not hold; `details` has `id`, `expected`, `found`.
+            IdempotencyMismatchError: The token was used with another fingerprint.
+            DimensionMismatchError, InvalidInputError: Before anything is written.
+            WalError: It could not be made durable; nothing was stored.
+        """
+        ...
+
+    def get(self, ids: Sequence[str], *, view: View = PRESENT, with_vectors: bool = False) -> list[Item | None]:
+        """Return the visible version of each id, None where there is none; `vector` only if asked for."""
+        ...
+
+    def search(
+        self,
+        vector: npt.NDArray[np.float32],
+        k: int,
+        *,
+        where: Filter | None = None,
+        view: View = PRESENT,
+        offset: int = 0,
+        min_similarity: float = -1.0,
+        exact: bool = False,
+        with_vectors: bool = False,
+    ) -> list[Scored]:
+        """Return the k most similar visible items that pass the filter, best first, ties by id.
+
+        Always min(k, matches) hits. `exact=True` never uses a graph index.
+        """
+        ...
+
+    def scan(
+        self,
+        *,
+        where: Filter | None = None,
+        view: View = PRESENT,
+        order: Order = "insertion",
+        descending: bool = False,
+        limit: int = 100,
+        offset: int = 0,
+        after: tuple[int, int] | None = None,
+        with_vectors: bool = False,
+    ) -> Page:
+        """Return visible items that pass the filter, ordered, a page at a time."""
+        ...
+
+    def find_hash(self, content_hash: int) -> str | None:
+        """Return the id of a current item with this content hash, None if there is none."""
+        ...
+
+    def history(self, item_id: str, *, with_vectors: bool = False) -> list[Item]:
+        """Return every version of an id, oldest first; empty when it was never stored.
+
+        The last one is deleted when its `recorded_until` is not OPEN; a version whose successor was
+        recorded later than it ended was deleted in between.
+        """
+        ...
+
+    def edges(self, item_id: str, *, direction: Literal["out", "in", "both"] = "both") -> list[Edge]:
+        """Return the edges at an item whose both ends are current."""
+        ...
+
+    def update_fields(self, updates: Sequence[FieldUpdate]) -> list[bool]:
+        """Change learning state in place, durably; False where the id is not current."""
+        ...
+
+    def delete(self, deletions: Sequence[Deletion]) -> list[bool]:
+        """Close the current versions; False where there was none (or another version than expected)."""
+        ...
+
+    def snapshot(self) -> int:
+        """Return the transaction time of the present: reading with `known_at` = it repeats this moment."""
+        ...
+
+    def flush(self) -> None:
+        """Write memory to segments and release the log behind them; returns when it is durable."""
+        ...
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return counts: items, versions, segments, wal_bytes, disk_bytes, memory_bytes, by kind and κ band."""
+        ...
+
+    def close(self) -> None:
+        """Flush and release everything; safe to call twice."""
+        ...

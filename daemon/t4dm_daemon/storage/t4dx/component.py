@@ -1,0 +1,216 @@
+"""Rows of one space, in memory or in files: what memtable and segment have in common.
+
+Rows are appended and never move. `rows` is the number of published ones: it is written after everything it
+counts, so a reader that takes it first sees whole rows. Numbers live in arrays by column; the mutable ones are
+changed in place. Which version a reader sees is decided by transaction time alone: a row is visible at T when
+`recorded_at <= T < recorded_until`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from t4dm_daemon.core.clock import OPEN
+from t4dm_daemon.core.filter import MISSING, metadata_value
+from t4dm_daemon.core.item import Item
+from t4dm_daemon.storage.protocol import View
+from t4dm_daemon.storage.t4dx.ann import AnnIndex
+from t4dm_daemon.storage.t4dx.schema import LABELS, LISTS, NUMBERS, unpack_blob
+
+MAX_CACHED_PATHS: Final = 32
+_ITEM_NUMBERS: Final = tuple(name for name in NUMBERS if name != "inv_norm")
+
+Mask = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int32]
+Numbers = dict[str, npt.NDArray[Any]]
+
+
+class Dictionary:
+    """The distinct values of one label column, by code. Appended to by the writer only."""
+
+    __slots__ = ("_codes", "values")
+
+    def __init__(self, values: Sequence[Any] = ()) -> None:
+        self.values: list[Any] = list(values)
+        self._codes = {value: code for code, value in enumerate(self.values)}
+
+    def code(self, value: Any) -> int:
+        """Return the code of a value, a new one if it was not seen before; -1 for None."""
+        if value is None:
+            return -1
+        code = self._codes.get(value)
+        if code is None:
+            code = len(self.values)
+            self.values.append(value)
+            self._codes[value] = code
+        return code
+
+
+class PathColumn:
+    """A metadata path as a label column: code per row (-1 where it is missing) and the distinct values."""
+
+    __slots__ = ("_codes_of", "codes", "rows", "values")
+
+    def __init__(self) -> None:
+        self.codes: Codes = np.empty(0, np.int32)
+        self.rows = 0
+        self.values: list[Any] = []
+        self._codes_of: dict[tuple[type, Any], int] = {}
+
+    def extend(self, values: Iterator[Any], rows: int) -> None:
+        """Add the values of the rows from `self.rows` up to `rows`."""
+        fresh = np.full(rows - self.rows, -1, np.int32)
+        for at, value in enumerate(values):
+            if value is MISSING:
+                continue
+            name = (type(value), repr(value) if isinstance(value, list | dict) else value)
+            code = self._codes_of.get(name)
+            if code is None:
+                code = self._codes_of[name] = len(self.values)
+                self.values.append(value)
+            fresh[at] = code
+        self.codes = np.concatenate((self.codes, fresh))
+        self.rows = rows
+
+
+class Component(ABC):
+    """Rows with their columns. Memtable and segment say where texts and vectors come from.
+
+    `_paths` is guarded by `_paths_lock`; everything else is written by the engine's writer only.
+    """
+
+    def __init__(self, numbers: Numbers, codes: dict[str, Codes], dictionaries: dict[str, Dictionary]) -> None:
+        self.rows = 0
+        self.numbers = numbers
+        self.codes = codes
+        self.dictionaries = dictionaries
+        self.closed = 0
+        """Rows whose version has ended. While it is 0, no mask is needed for it."""
+        self.may_expire = False
+        self.newest = 0
+        """Greatest `recorded_at` of the published rows."""
+        self.has_bare_rows = False
+        """Some rows have no vector."""
+        self.is_dirty = False
+        """Mutable columns have changed since they were last written to a file."""
+        self.index: AnnIndex | None = None
+        self._paths: OrderedDict[str, PathColumn] = OrderedDict()
+        self._paths_lock = threading.Lock()
+
+    # What the two kinds say for themselves ------------------------------------------------------------
+
+    @abstractmethod
+    def blob(self, row: int) -> bytes:
+        """Return the packed texts of a row."""
+
+    @abstractmethod
+    def vectors(self) -> npt.NDArray[np.float32] | None:
+        """Return the vectors, (>= rows, D), None while no row has one."""
+
+    @abstractmethod
+    def rows_of(self, key: bytes) -> Iterator[int]:
+        """Yield the rows of a key, newest first."""
+
+    @abstractmethod
+    def rows_of_hash(self, content_hash: int) -> Sequence[int]:
+        """Return the rows with a content hash."""
+
+    # Columns ------------------------------------------------------------------------------------------
+
+    def number(self, name: str, rows: int) -> npt.NDArray[Any]:
+        return self.numbers[name][:rows]
+
+    def visible(self, view: View, moment: int, now: int, rows: int) -> Mask | None:
+        """Return which of the first `rows` rows a reader sees, None when it sees them all.
+
+        Args:
+            view: What the reader asked for.
+            moment: Its transaction time.
+            now: What expiry is compared with.
+            rows: Published rows, taken before `moment` is applied.
+        """
+        masks: list[Mask] = []
+        if self.newest > moment:
+            masks.append(self.number("recorded_at", rows) <= moment)
+        if self.closed:
+            masks.append(self.number("recorded_until", rows) > moment)
+        if self.may_expire and not view.include_expired:
+            masks.append(self.number("expires_at", rows) > now)
+        if view.as_of is not None:
+            masks.append(self.number("valid_from", rows) <= view.as_of)
+            masks.append(self.number("valid_to", rows) > view.as_of)
+        if not masks:
+            return None
+        first, *others = masks
+        for mask in others:
+            first &= mask
+        return first
+
+    def path_column(self, path: str, rows: int) -> PathColumn:
+        """Return a metadata path as a column, read from the blobs when it is first asked for."""
+        with self._paths_lock:
+            column = self._paths.get(path)
+            if column is None:
+                column = self._paths[path] = PathColumn()
+                while len(self._paths) > MAX_CACHED_PATHS:
+                    self._paths.popitem(last=False)
+            else:
+                self._paths.move_to_end(path)
+            if column.rows < rows:
+                column.extend((metadata_value(self.metadata(row), path) for row in range(column.rows, rows)), rows)
+            return column
+
+    def metadata(self, row: int) -> Any:
+        return json.loads(unpack_blob(self.blob(row))[2])
+
+    # Items --------------------------------------------------------------------------------------------
+
+    def item(self, row: int, *, with_vector: bool) -> Item:
+        """Return the row as an item."""
+        identifier, content, metadata_json, value_json = unpack_blob(self.blob(row))
+        numbers, codes, dictionaries = self.numbers, self.codes, self.dictionaries
+        vector = None
+        if with_vector and numbers["inv_norm"][row] > 0:
+            stored = self.vectors()
+            assert stored is not None
+            vector = np.array(stored[row])
+        fields: dict[str, Any] = {name: numbers[name].item(row) for name in _ITEM_NUMBERS}
+        for name in LABELS:
+            code = codes[name].item(row)
+            fields[name] = None if code < 0 else dictionaries[name].values[code]
+        return Item(
+            id=identifier,
+            content=content,
+            vector=vector,
+            metadata_json=metadata_json,
+            value_json=value_json,
+            **fields,
+        )
+
+    def close_row(self, row: int, moment: int) -> None:
+        """End a version. Requires: the engine's apply lock."""
+        self.numbers["recorded_until"][row] = moment
+        self.closed += 1
+        self.is_dirty = True
+
+    def is_open(self, row: int) -> bool:
+        return bool(self.numbers["recorded_until"][row] == OPEN)
+
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """Return the bytes held in memory (mapped files are the system's)."""
+
+
+def label_value(name: str, value: Any) -> Any:
+    """Return a label as filters see it: lists are lists, what is not set is missing."""
+    if name in LISTS:
+        return list(value or ())
+    return MISSING if value is None else value

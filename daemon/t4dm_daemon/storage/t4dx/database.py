@@ -1,0 +1,314 @@
+"""A directory of spaces: the lock, the format, the clock, and the catalog.
+
+LOCK       held with flock for as long as the database is open; its text says who holds it (information only)
+FORMAT     {"format": 1, "created_by": version, "store_id": hex}
+CATALOG    space names, their directory numbers and attributes, with a checksum, replaced atomically
+spaces/N/  one engine each
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+from t4dm_daemon.core.clock import RecordClock
+from t4dm_daemon.core.errors import (
+    ConflictError,
+    CorruptionError,
+    FormatError,
+    NotFoundError,
+    StorageClosedError,
+    StorageError,
+    StorageLockedError,
+)
+from t4dm_daemon.storage.t4dx import checked
+from t4dm_daemon.storage.t4dx.engine import T4DXEngine
+from t4dm_daemon.storage.t4dx.fs import FileSystem
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION: Final = 1
+CREATED_BY: Final = "t4dx"
+
+
+class Database:
+    """Open a directory of spaces, and own it until `close`. Thread-safe.
+
+    Args:
+        root: The directory; created when absent, with access for the user alone.
+        sync: "always": writes are on disk when they return; "off": when the system gets to it.
+        flush_items, ann, ann_min_rows, verify: See `T4DXEngine`.
+        clock: Transaction times.
+        owner: Facts for whoever finds the directory locked, for example the URL.
+        fs: The file system.
+
+    Raises:
+        StorageLockedError: Another process (or another Database) has it open; the message says who.
+        FormatError: A newer version wrote it. Nothing was touched.
+        CorruptionError: Files are damaged.
+
+    `_lock` guards `_engines`, `_catalog` and `_owner`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        sync: Literal["always", "off"] = "always",
+        flush_items: int = 10_000,
+        ann: str = "faiss",
+        ann_min_rows: int = 50_000,
+        verify: bool = True,
+        clock: RecordClock | None = None,
+        owner: Mapping[str, Any] | None = None,
+        fs: FileSystem | None = None,
+    ) -> None:
+        self._fs = fs or FileSystem()
+        self._root = root
+        self._clock = clock or RecordClock()
+        self._options: dict[str, Any] = {
+            "sync": sync == "always",
+            "flush_items": flush_items,
+            "ann": ann,
+            "ann_min_rows": ann_min_rows,
+            "verify": verify,
+        }
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._engines: dict[str, T4DXEngine] = {}
+        self._is_closed = False
+        self._owner: dict[str, Any] = {"pid": self._pid, "started_at": int(time.time()), **(owner or {})}
+        self._descriptor = self._take_lock()
+        try:
+            self._write_owner()
+            self._store_id = self._check_format()
+            self._catalog = self._load_catalog()
+            for name, entry in self._catalog["spaces"].items():
+                self._engines[name] = self._open(entry)
+            self._remove_orphans()
+        except BaseException as error:
+            for engine in self._engines.values():
+                engine.close(discard=True)
+            self._fs.close(self._descriptor)
+            if isinstance(error, OSError):
+                raise StorageError(f"{root} cannot be opened: {error}", path=str(root)) from error
+            raise
+
+    # Opening ------------------------------------------------------------------------------------------
+
+    def _take_lock(self) -> int:
+        path = self._root / "LOCK"
+        try:
+            self._fs.make_directory(self._root)
+            descriptor = self._fs.lock(path)
+        except OSError as error:
+            raise StorageError(f"{self._root} cannot be written: {error}", path=str(self._root)) from error
+        if descriptor is None:
+            raise StorageLockedError(f"{self._root} is in use by {_holder(self._fs, path)}", path=str(self._root))
+        return descriptor
+
+    def _write_owner(self) -> None:
+        text = json.dumps(self._owner).encode()
+        os.ftruncate(self._descriptor, 0)
+        self._fs.write_at(self._descriptor, text, 0)
+
+    def set_owner(self, **facts: Any) -> None:
+        """Add facts for whoever finds the directory locked."""
+        with self._lock:
+            self._require_open()
+            self._owner |= facts
+            self._write_owner()
+
+    def _check_format(self) -> bytes:
+        path = self._root / "FORMAT"
+        if not self._fs.exists(path):
+            if self._fs.exists(self._root / "CATALOG") or self._fs.list(self._root / "spaces"):
+                raise CorruptionError(f"{path}: this file is missing; restore a backup", file=str(path))
+            store_id = secrets.token_bytes(16)
+            facts = {"format": FORMAT_VERSION, "created_by": CREATED_BY, "store_id": store_id.hex()}
+            self._fs.replace(path, json.dumps(facts).encode())
+            return store_id
+        try:
+            facts = json.loads(self._fs.read(path))
+            found, store_id = int(facts["format"]), bytes.fromhex(facts["store_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptionError(f"{path}: this file is damaged: {error}", file=str(path)) from error
+        if found != FORMAT_VERSION:
+            raise FormatError(
+                f"{self._root} has data format {found}, this T4DM reads format {FORMAT_VERSION}: upgrade T4DM",
+                expected=FORMAT_VERSION,
+                found=found,
+            )
+        return store_id
+
+    def _load_catalog(self) -> dict[str, Any]:
+        path = self._root / "CATALOG"
+        if not self._fs.exists(path):
+            if self._fs.list(self._root / "spaces"):
+                raise CorruptionError(f"{path}: this file is missing; restore a backup", file=str(path))
+            # Written before the first space is made, so that a missing one always means damage.
+            self._fs.replace(path, checked.encode({"next": 1, "spaces": {}}))
+        catalog: dict[str, Any] = checked.read(self._fs, path)
+        return catalog
+
+    def _save_catalog(self, catalog: dict[str, Any]) -> None:
+        try:
+            self._fs.replace(self._root / "CATALOG", checked.encode(catalog))
+        except OSError as error:
+            raise StorageError(f"the catalog could not be written: {error}") from error
+        self._catalog = catalog
+
+    def _directory(self, number: int) -> Path:
+        return self._root / "spaces" / str(number)
+
+    def _open(self, entry: Mapping[str, Any]) -> T4DXEngine:
+        return T4DXEngine(
+            self._directory(entry["directory"]),
+            store_id=self._store_id,
+            clock=self._clock,
+            dimension=entry["attributes"].get("dimension"),
+            fs=self._fs,
+            **self._options,
+        )
+
+    def _remove_orphans(self) -> None:
+        known = {str(entry["directory"]) for entry in self._catalog["spaces"].values()}
+        for name in self._fs.list(self._root / "spaces"):
+            if name not in known:
+                logger.warning("leftover of a deleted space removed", extra={"directory": name})
+                self._fs.remove_tree(self._root / "spaces" / name)
+
+    # Spaces -------------------------------------------------------------------------------------------
+
+    def create_space(self, name: str, **attributes: Any) -> T4DXEngine:
+        """Create a space, durably. Raises ConflictError when it exists."""
+        with self._lock:
+            self._require_open()
+            if name in self._engines:
+                raise ConflictError(f"space {name!r} exists already", space=name)
+            number = self._catalog["next"]
+            entry = {"directory": number, "attributes": attributes}
+            try:
+                self._fs.remove_tree(self._directory(number))
+                engine = self._open(entry)
+            except OSError as error:
+                raise StorageError(f"space {name!r} could not be made: {error}", space=name) from error
+            try:
+                self._fs.sync_directory(self._root / "spaces")
+                self._save_catalog({"next": number + 1, "spaces": self._catalog["spaces"] | {name: entry}})
+            except BaseException as error:
+                engine.close(discard=True)
+                if isinstance(error, OSError):
+                    raise StorageError(f"space {name!r} could not be made: {error}", space=name) from error
+                raise
+            self._engines = self._engines | {name: engine}
+            return engine
+
+    def space(self, name: str) -> T4DXEngine:
+        """Return a space. Raises NotFoundError."""
+        self._require_open()
+        engine = self._engines.get(name)
+        if engine is None:
+            raise NotFoundError(f"there is no space {name!r}", space=name)
+        return engine
+
+    def attributes(self, name: str) -> dict[str, Any]:
+        """Return the attributes of one space. Raises NotFoundError."""
+        self._require_open()
+        entry = self._catalog["spaces"].get(name)
+        if entry is None:
+            raise NotFoundError(f"there is no space {name!r}", space=name)
+        attributes: dict[str, Any] = entry["attributes"]
+        return attributes
+
+    def spaces(self) -> dict[str, dict[str, Any]]:
+        """Return the attributes of every space, by name."""
+        self._require_open()
+        return {name: entry["attributes"] for name, entry in self._catalog["spaces"].items()}
+
+    def delete_space(self, name: str) -> None:
+        """Delete a space and its files, for good. Raises NotFoundError."""
+        with self._lock:
+            self._require_open()
+            if name not in self._engines:
+                raise NotFoundError(f"there is no space {name!r}", space=name)
+            spaces = dict(self._catalog["spaces"])
+            entry = spaces.pop(name)
+            self._save_catalog({"next": self._catalog["next"], "spaces": spaces})
+            engine = self._engines[name]
+            self._engines = {other: one for other, one in self._engines.items() if other != name}
+        engine.close(discard=True)
+        self._fs.remove_tree(self._directory(entry["directory"]))
+
+    # All of it ----------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Mapping[str, Any]]:
+        """Return the statistics of every space, by name."""
+        self._require_open()
+        found: dict[str, Mapping[str, Any]] = {}
+        for name, engine in self._engines.items():
+            with self._unless_deleted(name):
+                found[name] = engine.stats()
+        return found
+
+    def flush(self) -> None:
+        """Flush every space."""
+        self._require_open()
+        for name, engine in self._engines.items():
+            with self._unless_deleted(name):
+                engine.flush()
+
+    @contextlib.contextmanager
+    def _unless_deleted(self, name: str) -> Iterator[None]:
+        """Pass over a space that is deleted while the spaces are walked."""
+        try:
+            yield
+        except StorageClosedError:
+            if name in self._engines:
+                raise
+
+    def close(self) -> None:
+        """Flush everything and release the lock. Safe to call twice."""
+        with self._lock:
+            if self._is_closed or self._pid != os.getpid():
+                return
+            self._is_closed = True
+            engines = list(self._engines.values())
+        try:
+            for engine in engines:
+                engine.close()
+        finally:
+            self._fs.close(self._descriptor)
+
+    def _require_open(self) -> None:
+        if self._pid != os.getpid():
+            raise StorageError("this store was opened by the parent process; open it after the fork")
+        if self._is_closed:
+            raise StorageClosedError("the store is closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _holder(fs: FileSystem, path: Path) -> str:
+    try:
+        facts = json.loads(fs.read(path))
+        name = "the T4DM daemon" if facts.get("kind") == "daemon" else "another process"
+        where = f" at {facts['url']}" if facts.get("url") else ""
+        return f"{name} with pid {facts['pid']}{where}"
+    except (OSError, ValueError, KeyError, AttributeError):
+        return "another process"

@@ -1,0 +1,213 @@
+"""Reads over components: search and scan.
+
+Filters are evaluated first. Then, per component with m of n rows left: an exact scan of those rows when they
+are few (m <= max(2000, 20 % of n)) or when there is no graph, else the graph with a mask, and the exact scan
+after all when the graph finds too few. Every candidate is scored again in double precision, so that order does
+not depend on where a row lives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from t4dm_daemon.core.filter import Filter
+from t4dm_daemon.storage.protocol import Order, Page, Scored, View
+from t4dm_daemon.storage.t4dx.component import Component, Mask
+from t4dm_daemon.storage.t4dx.predicate import mask_of
+from t4dm_daemon.storage.t4dx.schema import unpack_blob
+
+EXACT_ROWS: Final = 2000
+EXACT_SHARE: Final = 0.2
+GATHER_SHARE: Final = 0.5
+"""Below this share of rows, gathering them costs less than scoring all."""
+OVERSAMPLING: Final = 4
+MIN_EF: Final = 64
+BLOCKS: Final = 16
+SHORTLIST: Final = 8
+TIE: Final = 2e-6
+"""Twice the rounding error of a float32 cosine: rows this close to the k-th are scored again."""
+DECIMALS: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one read sees: components, oldest first, as of a transaction time."""
+
+    components: Sequence[Component]
+    moment: int
+    now: int
+    view: View
+
+    def masks(self, where: Filter | None) -> list[tuple[Component, int, Mask | None]]:
+        """Return per component its row count and the rows to consider; None stands for all of them."""
+        found: list[tuple[Component, int, Mask | None]] = []
+        for component in self.components:
+            rows = component.rows
+            if not rows:
+                continue
+            mask = component.visible(self.view, self.moment, self.now, rows)
+            if where is not None and (mask is None or mask.any()):
+                passing = mask_of(where, component, rows)
+                mask = passing if mask is None else mask & passing
+            if mask is None or mask.any():
+                found.append((component, rows, mask))
+        return found
+
+
+def search(
+    snapshot: Snapshot,
+    vector: npt.NDArray[np.float32],
+    k: int,
+    *,
+    where: Filter | None,
+    offset: int,
+    min_similarity: float,
+    exact: bool,
+    with_vectors: bool,
+) -> list[Scored]:
+    """Return hits `offset` to `offset + k`, best first, ties by id."""
+    query64 = vector.astype(np.float64)
+    query64 /= math.sqrt(query64.dot(query64))
+    query = query64.astype(np.float32)
+    wanted = k + offset
+    found: list[tuple[float, int, Component]] = []
+    for component, rows, mask in snapshot.masks(where):
+        candidates = _candidates(component, rows, mask, query, wanted, exact=exact)
+        vectors = component.vectors()
+        if not len(candidates) or vectors is None:
+            continue
+        gathered = vectors[candidates].astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", gathered, gathered))
+        similarities = np.round(np.einsum("ij,j->i", gathered, query64) / norms, DECIMALS)
+        found += [
+            (similarity, row, component)
+            for similarity, row in zip(similarities.tolist(), candidates.tolist(), strict=True)
+            if similarity >= min_similarity
+        ]
+    best = _best(found, wanted)[offset:]
+    return [
+        Scored(component.item(row, with_vector=with_vectors), max(-1.0, min(1.0, similarity)))
+        for similarity, row, component in best
+    ]
+
+
+def _best(found: list[tuple[float, int, Component]], wanted: int) -> list[tuple[float, int, Component]]:
+    """Order by similarity, ties by id; ids are read only where similarities are equal."""
+    found.sort(key=lambda hit: -hit[0])
+    if len(found) > wanted:
+        least = found[wanted - 1][0]
+        while len(found) > wanted and found[-1][0] < least:
+            found.pop()
+    similarities = [hit[0] for hit in found]
+    if len(set(similarities)) < len(similarities):
+        found.sort(key=lambda hit: (-hit[0], unpack_blob(hit[2].blob(hit[1]))[0]))
+    return found[:wanted]
+
+
+def _candidates(
+    component: Component, rows: int, mask: Mask | None, query: npt.NDArray[np.float32], wanted: int, *, exact: bool
+) -> npt.NDArray[np.int64]:
+    """Return the rows that may be among the `wanted` best, with those that tie with the last."""
+    vectors = component.vectors()
+    if vectors is None:
+        return np.empty(0, np.int64)
+    inverse = component.number("inv_norm", rows)
+    if component.index is not None and not exact:
+        allowed = inverse > 0 if mask is None else mask & (inverse > 0)
+        count = int(np.count_nonzero(allowed))
+        if count > max(EXACT_ROWS, EXACT_SHARE * rows):
+            depth = min(count, OVERSAMPLING * wanted + 16)
+            everything = count == rows
+            near, _ = component.index.search(
+                query, depth, ef=max(MIN_EF, 2 * depth), mask=None if everything else allowed
+            )
+            if len(near) >= min(wanted, count):
+                return near
+    if mask is not None and np.count_nonzero(mask) < GATHER_SHARE * rows:
+        (chosen,) = np.nonzero(mask & (inverse > 0))
+        scores = (vectors[chosen] @ query) * inverse[chosen]
+        return chosen[_near_top(scores, wanted)]
+    scores = vectors[:rows] @ query
+    scores *= inverse
+    if mask is not None:
+        scores[~mask] = -np.inf
+    if component.has_bare_rows:
+        scores[inverse == 0] = -np.inf
+    return _near_top(scores, wanted)
+
+
+def _near_top(scores: npt.NDArray[np.float32], wanted: int) -> npt.NDArray[np.int64]:
+    """Return the rows whose score may be among the `wanted` best."""
+    if wanted >= len(scores):
+        near = np.arange(len(scores))
+    else:
+        (near,) = np.nonzero(scores >= _lower_bound(scores, wanted) - TIE)
+        if len(near) > SHORTLIST * wanted:
+            kept = scores[near]
+            least = np.partition(kept, len(kept) - wanted)[len(kept) - wanted]
+            near = near[kept >= least - TIE]
+    return near[scores[near] > -np.inf]
+
+
+def _lower_bound(scores: npt.NDArray[np.float32], wanted: int) -> float:
+    """Return a number that at least `wanted` scores reach, and not many more.
+
+    The `wanted`-th largest of the maxima of blocks: each of those blocks has one score that large. It costs one
+    pass, a seventh of what partitioning all scores does at 10 000 rows.
+    """
+    size = len(scores) // (BLOCKS * wanted)
+    if size < 2:
+        return float(np.partition(scores, len(scores) - wanted)[len(scores) - wanted])
+    blocks = len(scores) // size
+    maxima = scores[: blocks * size].reshape(blocks, size).max(axis=1)
+    return float(np.partition(maxima, blocks - wanted)[blocks - wanted])
+
+
+def scan(
+    snapshot: Snapshot,
+    *,
+    where: Filter | None,
+    order: Order,
+    descending: bool,
+    limit: int,
+    offset: int,
+    after: tuple[int, int] | None,
+    with_vectors: bool,
+) -> Page:
+    """Return one page of the rows that pass, in order of (sort value, seq)."""
+    name = "seq" if order == "insertion" else order
+    parts: list[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], int]] = []
+    components: list[Component] = []
+    total = 0
+    for component, rows, mask in snapshot.masks(where):
+        chosen = np.arange(rows) if mask is None else np.nonzero(mask)[0]
+        total += len(chosen)
+        values, seqs = component.numbers[name][chosen], component.numbers["seq"][chosen]
+        if after is not None:
+            value, seq = after
+            later = (values < value) | ((values == value) & (seqs < seq)) if descending else (
+                (values > value) | ((values == value) & (seqs > seq))
+            )  # fmt: skip
+            chosen, values, seqs = chosen[later], values[later], seqs[later]
+        parts.append((values, seqs, chosen, len(components)))
+        components.append(component)
+    if not parts:
+        return Page([], total, None)
+    values = np.concatenate([part[0] for part in parts])
+    seqs = np.concatenate([part[1] for part in parts])
+    chosen = np.concatenate([part[2] for part in parts])
+    owners = np.concatenate([np.full(len(part[2]), part[3]) for part in parts])
+    ordered = np.lexsort((seqs, values))
+    if descending:
+        ordered = ordered[::-1]
+    page = ordered[offset : offset + limit]
+    items = [components[owners[at]].item(int(chosen[at]), with_vector=with_vectors) for at in page]
+    is_last = offset + limit >= len(ordered)
+    last = page[-1] if len(page) else None
+    return Page(items, total, None if is_last or last is None else (int(values[last]), int(seqs[last])))

@@ -1,0 +1,356 @@
+"""What the commands of the log have made of a space: its rows, edges and idempotency tokens.
+
+`SpaceState` applies commands one after the other. Whether a precondition holds is decided here, by the state
+that all commands before have made; replay decides the same, because it applies the same commands to the same
+state. A command that fails its precondition changes nothing.
+
+The engine's apply lock guards every field and method, but for readers: they take `moment` first and `components`
+(one reference to a tuple) second, and need no lock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Final
+
+import msgpack
+
+from t4dm_daemon.core.clock import OPEN, UNBOUNDED
+from t4dm_daemon.core.errors import (
+    ConflictError,
+    CorruptionError,
+    DimensionMismatchError,
+    IdempotencyMismatchError,
+    InvalidInputError,
+)
+from t4dm_daemon.core.ids import key_of
+from t4dm_daemon.core.item import EDGE_TYPES, Edge
+from t4dm_daemon.storage.protocol import InsertResult, Outcome, Status, Token
+from t4dm_daemon.storage.t4dx.checkpoint import Capture, copy_mutable
+from t4dm_daemon.storage.t4dx.component import Component
+from t4dm_daemon.storage.t4dx.edges import EdgeTable
+from t4dm_daemon.storage.t4dx.memtable import Memtable
+from t4dm_daemon.storage.t4dx.schema import (
+    DELETE,
+    GIVEN,
+    INSERT,
+    LEARNED,
+    UPDATE,
+    Insert,
+    Link,
+    Row,
+    decode_insert,
+    unpack_blob,
+)
+from t4dm_daemon.storage.t4dx.segment import Segment
+from t4dm_daemon.storage.t4dx.wal import Record
+
+TOKEN_LIFE_US: Final = 24 * 3600 * 1_000_000
+ONLY_DUPLICATE: Final = 2
+ADDABLE: Final = {"access_count": 2**62, "importance": 1.0, "kappa": 1.0}
+"""Fields that take increments, and the greatest value of each."""
+_CREATED_AT: Final = GIVEN.index("created_at")
+_CONTENT_HASH: Final = GIVEN.index("content_hash")
+_EXPIRES_AT: Final = LEARNED.index("expires_at")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _UsedToken:
+    fingerprint: bytes
+    time: int
+    outcomes: tuple[Outcome, ...]
+
+
+class SpaceState:
+    """Apply commands, and say what there is.
+
+    Args:
+        segments: Of the checkpoint in force, oldest first.
+        counters: `dimension`, `next_seq` and `moment` of the checkpoint; empty for a new space.
+        stored: `edges` and `tokens` of the checkpoint.
+        dimension: Of the vectors, where the checkpoint does not say; None lets the first vector fix it.
+        lsn: Of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        counters: Mapping[str, Any],
+        stored: Mapping[str, Any],
+        *,
+        dimension: int | None,
+        lsn: int,
+    ) -> None:
+        self.dimension: int | None = counters.get("dimension") or dimension
+        self.moment = int(counters.get("moment", UNBOUNDED))
+        self.applied_lsn = self.captured_lsn = lsn
+        self.memtable = Memtable()
+        self.components: tuple[Component, ...] = (*segments, self.memtable)
+        self.captures: deque[Capture] = deque()
+        self.frozen = 0
+        """Memtables that wait to become segments."""
+        self.edges = EdgeTable()
+        self._next_seq = int(counters.get("next_seq", 1))
+        self._tokens: dict[bytes, _UsedToken] = {}
+        self._tokens_dirty = False
+        self.edges.load(stored.get("edges", ()))
+        self._load_tokens(stored.get("tokens", ()))
+
+    def publish(self, lsn: int, moment: int) -> None:
+        """Let readers see what was applied."""
+        self.memtable.publish()
+        self.applied_lsn = lsn
+        self.moment = moment
+
+    def apply(self, kind: int, time: int, meaning: Any) -> Any:
+        """Apply one command. Raises DaemonError when it changes nothing."""
+        if kind == INSERT:
+            return self._apply_insert(time, meaning)
+        if kind == UPDATE:
+            return self._apply_update(meaning)
+        return self._apply_delete(time, meaning)
+
+    def _apply_insert(self, time: int, command: Insert) -> InsertResult:
+        token, rows, links = command.token, command.rows, command.links
+        if token is not None and (used := self._used(token, time)) is not None:
+            return InsertResult(used.outcomes, used.time, replayed=True)
+        plan = self._plan(rows, time)
+        if links:
+            self._check_links(rows, plan, links)
+        outcomes: list[Outcome] = []
+        for row, duplicate_of in zip(rows, plan, strict=True):
+            if duplicate_of is not None:
+                outcomes.append(Outcome(duplicate_of[0], "duplicate", duplicate_of[1]))
+            else:
+                outcomes.append(self._append(row, time))
+        for source, target, code, weight, created_at in links:
+            created = time if created_at == UNBOUNDED else created_at
+            self.edges.put(Edge(source, target, EDGE_TYPES[code], weight, created))
+        if token is not None:
+            self._tokens[token.key] = _UsedToken(token.fingerprint, time, tuple(outcomes))
+            self._tokens_dirty = True
+        return InsertResult(tuple(outcomes), time)
+
+    def _used(self, token: Token, time: int) -> _UsedToken | None:
+        used = self._tokens.get(token.key)
+        if used is None or time - used.time > TOKEN_LIFE_US:
+            return None
+        if used.fingerprint != token.fingerprint:
+            raise IdempotencyMismatchError("this idempotency key was used with another request; take a new one")
+        return used
+
+    def _plan(self, rows: Sequence[Row], time: int) -> list[tuple[str, int] | None]:
+        """Return per row None, or the id and version that it duplicates. Changes nothing.
+
+        Raises:
+            ConflictError, DimensionMismatchError: The batch must not be applied.
+        """
+        staged: dict[bytes, tuple[Row, int]] = {}  # per key: its last row in this batch, and that one's version
+        hashes: dict[int, list[bytes]] = {}  # per content hash: keys that had it in this batch
+        plan: list[tuple[str, int] | None] = []
+        dimension = self.dimension
+        for row in rows:
+            if row.vector is not None:
+                if dimension not in (None, len(row.vector)):
+                    assert dimension is not None
+                    raise DimensionMismatchError(dimension, len(row.vector))
+                dimension = len(row.vector)
+            before = staged.get(row.key)
+            version, is_open = self._latest(row.key) if before is None else (before[1], True)
+            if row.expected_version is not None and row.expected_version != (version if is_open else 0):
+                raise ConflictError(
+                    f"{row.id!r} is at version {version if is_open else 0}, not {row.expected_version}"
+                    if row.expected_version
+                    else f"{row.id!r} exists already",
+                    id=row.id,
+                    expected=row.expected_version,
+                    found=version if is_open else 0,
+                )
+            content_hash = row.given[_CONTENT_HASH]
+            duplicate = None
+            if row.dedup and content_hash:
+                duplicate = self.current_with_hash(content_hash, time, {row.key}, staged)
+                for key in hashes.get(content_hash, ()) if duplicate is None else ():
+                    other, its_version = staged[key]
+                    is_same = other.given[_CONTENT_HASH] == content_hash and other.learned[_EXPIRES_AT] > time
+                    if is_same and key != row.key:
+                        duplicate = other.id, its_version
+                        break
+            if duplicate is None and row.dedup == ONLY_DUPLICATE:
+                raise ConflictError(f"{row.id!r} is not known any more", id=row.id)
+            if duplicate is None:
+                staged[row.key] = (row, version + 1)
+                if content_hash:
+                    hashes.setdefault(content_hash, []).append(row.key)
+            plan.append(duplicate)
+        return plan
+
+    def _check_links(self, rows: Sequence[Row], plan: Sequence[tuple[str, int] | None], links: Sequence[Link]) -> None:
+        coming = {row.key for row, duplicate in zip(rows, plan, strict=True) if duplicate is None}
+        # A row that was a duplicate is not there: its edge would lead nowhere.
+        for source, target, *_ in links:
+            for end in (source, target):
+                if key_of(end) not in coming and not self._latest(key_of(end))[1]:
+                    raise InvalidInputError(f"an edge's end {end!r} does not exist", id=end)
+
+    def _append(self, row: Row, time: int) -> Outcome:
+        found = self._find(row.key)
+        version, seq, created_at = 1, 0, row.given[_CREATED_AT]
+        status: Status = "created"
+        if found is not None:
+            component, at = found
+            version = int(component.numbers["version"][at]) + 1
+            if component.is_open(at):
+                status = "updated"
+                seq = int(component.numbers["seq"][at])
+                if created_at == UNBOUNDED:
+                    created_at = int(component.numbers["created_at"][at])
+                if row.carry:
+                    row = dataclasses.replace(row, learned=_carried(row, component, at))
+                component.close_row(at, time)
+        if not seq:
+            seq, self._next_seq = self._next_seq, self._next_seq + 1
+        if created_at == UNBOUNDED:
+            created_at = time
+        if row.vector is not None and self.dimension is None:
+            self.dimension = len(row.vector)
+        self.memtable.append(row, recorded_at=time, created_at=created_at, seq=seq, version=version)
+        return Outcome(row.id, status, version)
+
+    def _apply_update(self, changes: Sequence[Any]) -> list[bool]:
+        done = []
+        for key, values, increments in changes:
+            found = self._find(key)
+            if found is None or not found[0].is_open(found[1]):
+                done.append(False)
+                continue
+            component, at = found
+            for name, value in values.items():
+                component.numbers[name][at] = value
+            for name, increment in increments.items():
+                column = component.numbers[name]
+                column[at] = min(max(column[at].item() + increment, 0), ADDABLE[name])
+            if "expires_at" in values and values["expires_at"] != OPEN:
+                component.may_expire = True
+            component.is_dirty = True
+            done.append(True)
+        return done
+
+    def _apply_delete(self, time: int, targets: Sequence[Any]) -> list[bool]:
+        done = []
+        for key, expected in targets:
+            found = self._find(key)
+            if found is None or not found[0].is_open(found[1]):
+                done.append(False)
+                continue
+            component, at = found
+            if expected is not None and component.numbers["version"][at] != expected:
+                done.append(False)
+                continue
+            component.close_row(at, time)
+            self.edges.remove_at(key)
+            done.append(True)
+        return done
+
+    def _find(self, key: bytes) -> tuple[Component, int] | None:
+        """Return where the newest version of a key is, open or not."""
+        for component in reversed(self.components):
+            for row in component.rows_of(key):
+                return component, row
+        return None
+
+    def _latest(self, key: bytes) -> tuple[int, bool]:
+        """Return the newest version number of a key (0 for none), and whether it is current."""
+        found = self._find(key)
+        if found is None:
+            return 0, False
+        component, at = found
+        return int(component.numbers["version"][at]), component.is_open(at)
+
+    def current_with_hash(self, content_hash: int, now: int, *without: Container[bytes]) -> tuple[str, int] | None:
+        """Return the id and version of the current item with a content hash, but for the keys `without`.
+
+        Of several the first inserted: the answer must not depend on which component a row is in, for a replay
+        finds it in another.
+        """
+        first: tuple[int, str, int] | None = None
+        for component in self.components:
+            for at in component.rows_of_hash(content_hash):
+                if not component.is_open(at) or component.numbers["expires_at"][at] <= now:
+                    continue
+                seq = int(component.numbers["seq"][at])
+                if first is not None and first[0] < seq:
+                    continue
+                identifier = unpack_blob(component.blob(at))[0]
+                if not without or not any(key_of(identifier) in keys for keys in without):
+                    first = seq, identifier, int(component.numbers["version"][at])
+        return None if first is None else first[1:]
+
+    def capture(self) -> None:
+        """Freeze the memtable and note what a checkpoint of this moment must write."""
+        if self.applied_lsn == self.captured_lsn:
+            return
+        if self.memtable.rows:
+            self.memtable = Memtable()
+            self.components = (*self.components, self.memtable)
+            self.frozen += 1
+        changed = [
+            (one, copy_mutable(one)) for one in self.components[:-1] if isinstance(one, Memtable) or one.is_dirty
+        ]
+        for component, _ in changed:
+            component.is_dirty = False
+        state = None
+        if self.edges.is_dirty or self._tokens_dirty:
+            oldest = self.moment - TOKEN_LIFE_US
+            self._tokens = {key: used for key, used in self._tokens.items() if used.time >= oldest}
+            state = {"edges": self.edges.dump(), "tokens": self._dump_tokens()}
+            self.edges.is_dirty = self._tokens_dirty = False
+        counters = {"dimension": self.dimension, "next_seq": self._next_seq, "moment": self.moment}
+        self.captures.append(Capture(self.applied_lsn, changed, state, counters))
+        self.captured_lsn = self.applied_lsn
+
+    def take_back(self, became: Mapping[Component, Segment], lsn: int) -> None:
+        """Undo captures that could not be written: what they held is captured again by the next one."""
+        for capture in self.captures:
+            for component, _ in capture.changed:
+                became.get(component, component).is_dirty = True
+            if capture.state is not None:
+                self._tokens_dirty = True
+        self.captures.clear()
+        self.captured_lsn = lsn
+
+    def replace_memtables(self, made: Mapping[Memtable, Segment]) -> None:
+        """Let segments stand for the frozen memtables they were written from."""
+        for memtable, segment in made.items():
+            segment.take_over(memtable)
+        self.components = tuple(made.get(one, one) if isinstance(one, Memtable) else one for one in self.components)
+        self.frozen -= len(made)
+
+    def _dump_tokens(self) -> list[Any]:
+        return [
+            (key, used.fingerprint, used.time, [(one.id, one.status, one.version) for one in used.outcomes])
+            for key, used in self._tokens.items()
+        ]
+
+    def _load_tokens(self, rows: Sequence[Any]) -> None:
+        for key, fingerprint, time, outcomes in rows:
+            self._tokens[key] = _UsedToken(fingerprint, time, tuple(Outcome(*one) for one in outcomes))
+
+
+def _carried(row: Row, component: Component, at: int) -> tuple[float, ...]:
+    """Return the row's learning state, with what it carries over taken from row `at` of `component`."""
+    return tuple(
+        component.numbers[name].item(at) if row.carry >> bit & 1 else given
+        for bit, (name, given) in enumerate(zip(LEARNED, row.learned, strict=True))
+    )
+
+
+def meaning_of(record: Record) -> Any:
+    """Return what a record of the log stands for."""
+    if record.type == INSERT:
+        return decode_insert(record.body)
+    if record.type in (UPDATE, DELETE):
+        return msgpack.unpackb(record.body)
+    raise CorruptionError(f"the log holds a record of unknown type {record.type}", type=record.type, lsn=record.lsn)

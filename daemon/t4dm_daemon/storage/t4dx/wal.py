@@ -1,0 +1,429 @@
+"""The write-ahead log: what has been acknowledged, whatever happens next.
+
+A log is a sequence of files `NNNNNNNNNNNN.wal`, each zero-filled before its first use, because overwriting
+initialised extents needs no metadata to be flushed. All integers are little-endian.
+
+File header, 64 bytes at offset 0:
+
+    magic 8s "T4DXWAL1" | store id 16s | file number u64 | salt u64 | first LSN u64 | previous CRC u32 |
+    CRC-32 of the 52 bytes before u32 | 8 bytes zero
+
+Frames follow, one per group commit, without gaps:
+
+    magic u32 | payload length u32 | salt u64 | first LSN u64 | records u32 | previous CRC u32 | CRC-32 u32 | payload
+
+The CRC covers the header before it and the payload. `previous CRC` is that of the frame before (across files),
+so a frame that is removed, repeated or moved breaks the chain. `salt` is random per file: bytes of an earlier
+life of the disk block are never mistaken for frames. The payload is a run of records:
+
+    length of body u32 | type u8 | transaction time i64 | body
+
+Record i of a frame has LSN `first LSN + i`. The log ends at the first frame that does not check out. If any
+later frame does, that is no torn tail but damage, and recovery refuses with CorruptionError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import struct
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from t4dm_daemon.core.errors import CorruptionError, StorageError, StorageFullError, WalError
+from t4dm_daemon.storage.t4dx.fs import FileSystem
+
+logger = logging.getLogger(__name__)
+
+_FILE_MAGIC: Final = b"T4DXWAL1"
+_FILE_HEADER: Final = struct.Struct("<8s16sQQQI")
+FILE_HEADER_BYTES: Final = 64
+_CRC: Final = struct.Struct("<I")
+_FRAME_MAGIC: Final = 0x4D46_3454
+_FRAME_MAGIC_BYTES: Final = struct.pack("<I", _FRAME_MAGIC)
+_FRAME: Final = struct.Struct("<IIQQII")
+FRAME_BYTES: Final = _FRAME.size + _CRC.size
+_RECORD: Final = struct.Struct("<IBq")
+MIN_FILE_BYTES: Final = 1024 * 1024
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One command in the log."""
+
+    lsn: int
+    type: int
+    time: int
+    body: memoryview
+
+
+@dataclass(slots=True)
+class _File:
+    number: int
+    path: Path
+    size: int
+    salt: int
+    first_lsn: int
+    last_lsn: int
+
+
+class Wal:
+    """Append records durably, replay them, drop what is no longer needed.
+
+    Not thread-safe: the engine's commit leader is the only writer. A helper thread fills the next file with
+    zeros; `_spare_lock` guards `_spare`.
+    """
+
+    def __init__(self, fs: FileSystem, directory: Path, *, store_id: bytes, sync: bool) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._store_id = store_id
+        self._sync = sync
+        self._files: list[_File] = []
+        self._descriptor = -1
+        self._offset = 0
+        self._next_lsn = 1
+        self._chain = 0
+        self._failure: BaseException | None = None
+        self._spare_lock = threading.Lock()
+        self._spare: tuple[Path, int, int] | None = None
+        self._filling: threading.Thread | None = None
+        fs.make_directory(directory)
+
+    @property
+    def last_lsn(self) -> int:
+        return self._next_lsn - 1
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of frames in the log (files are larger: they are filled ahead)."""
+        return sum(file.size for file in self._files[:-1]) + (self._offset if self._files else 0)
+
+    @property
+    def disk_bytes(self) -> int:
+        return sum(file.size for file in self._files)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the log can no longer be written, None while it can."""
+        return self._failure
+
+    # Recovery -----------------------------------------------------------------------------------------
+
+    def recover(self, after_lsn: int) -> Iterator[Record]:
+        """Yield the records after `after_lsn`, then be ready to append.
+
+        A torn tail is zeroed and logged. Run to the end before appending.
+
+        Raises:
+            CorruptionError: Damage that is not a torn tail.
+        """
+        names = [name for name in self._fs.list(self._directory) if name.endswith(".wal")]
+        for name in self._fs.list(self._directory):
+            if not name.endswith(".wal"):
+                self._fs.remove(self._directory / name)
+        self._next_lsn = after_lsn + 1
+        torn = 0
+        if after_lsn and not names:
+            raise CorruptionError(
+                f"{self._directory}: the log is missing; what it held is lost. Restore a backup",
+                file=str(self._directory),
+            )
+        expected: int | None = None
+        for position, name in enumerate(names):
+            path = self._directory / name
+            is_last = position == len(names) - 1
+            content = self._fs.map(path)
+            header = self._read_header(path, content)
+            if header is None:
+                if not is_last or _any_frame(content, 0, None, 0) is not None:
+                    raise CorruptionError(f"{path}: the header of this log file is damaged", file=str(path), offset=0)
+                content.release()
+                break  # created, never used
+            number, salt, first_lsn, chain = header
+            if expected is not None and (first_lsn, chain) != (expected, self._chain) and first_lsn <= after_lsn + 1:
+                expected = None  # what is missing before it is in the checkpoint
+            if expected is None:
+                if first_lsn > after_lsn + 1:
+                    raise CorruptionError(
+                        f"{path}: the log begins at record {first_lsn}, but the checkpoint ends at {after_lsn}",
+                        file=str(path), expected=after_lsn + 1, found=first_lsn,
+                    )  # fmt: skip
+                self._chain = chain
+                expected = first_lsn
+            elif first_lsn != expected or chain != self._chain:
+                raise CorruptionError(
+                    f"{path}: it begins at record {first_lsn}, but the file before ends at {expected - 1}; "
+                    "a frame is missing or damaged at the end of that file",
+                    file=str(path), expected=expected, found=first_lsn,
+                )  # fmt: skip
+            offset = FILE_HEADER_BYTES
+            while (frame := self._frame_at(content, offset, salt, expected)) is not None:
+                count, payload_bytes, crc = frame
+                for at, record in enumerate(_records(path, content, offset + FRAME_BYTES, payload_bytes, count)):
+                    if expected + at > after_lsn:
+                        yield Record(expected + at, *record)
+                expected += count
+                self._chain = crc
+                offset += FRAME_BYTES + payload_bytes
+            self._files.append(_File(number, path, len(content), salt, first_lsn, expected - 1))
+            self._offset = offset
+            torn = self._torn_bytes(path, content, offset, salt, expected)
+            content.release()
+            self._next_lsn = max(expected, after_lsn + 1)
+        if torn:
+            self._zero_tail(torn)
+        self._begin_appending([self._directory / name for name in names], after_lsn)
+
+    def _read_header(self, path: Path, content: memoryview) -> tuple[int, int, int, int] | None:
+        if len(content) < FILE_HEADER_BYTES:
+            return None
+        magic, store_id, number, salt, first_lsn, chain = _FILE_HEADER.unpack_from(content)
+        (crc,) = _CRC.unpack_from(content, _FILE_HEADER.size)
+        if magic != _FILE_MAGIC or crc != zlib.crc32(content[: _FILE_HEADER.size]):
+            return None
+        if store_id != self._store_id:
+            raise CorruptionError(f"{path}: this log belongs to another store", file=str(path))
+        return number, salt, first_lsn, chain
+
+    def _frame_at(self, content: memoryview, offset: int, salt: int, lsn: int) -> tuple[int, int, int] | None:
+        found = _check_frame(content, offset, salt)
+        if found is None:
+            return None
+        first_lsn, count, payload_bytes, chain, crc = found
+        return (count, payload_bytes, crc) if first_lsn == lsn and chain == self._chain else None
+
+    def _torn_bytes(self, path: Path, content: memoryview, offset: int, salt: int, lsn: int) -> int:
+        """Return how many bytes follow the last whole frame.
+
+        In a file that is not the last, the chain of the next tells whether a frame is among them.
+        """
+        rest = bytes(content[offset:]).rstrip(b"\0")
+        if not rest:
+            return 0
+        later = _any_frame(content, offset, salt, lsn)
+        if later is not None:
+            raise CorruptionError(
+                f"{path}: the frame at byte {offset} is damaged, but a later one (byte {later}) is whole; "
+                "restore a backup",
+                file=str(path), offset=offset, later=later, expected_lsn=lsn,
+            )  # fmt: skip
+        return len(rest)
+
+    def _zero_tail(self, torn: int) -> None:
+        path = self._files[-1].path
+        logger.warning("torn tail of the log dropped", extra={"file": path.name, "offset": self._offset, "bytes": torn})
+        descriptor = self._fs.open(path)
+        try:
+            self._fs.write_at(descriptor, bytes(torn), self._offset)
+            self._fs.sync(descriptor)
+        finally:
+            self._fs.close(descriptor)
+
+    def _begin_appending(self, found: Sequence[Path], after_lsn: int) -> None:
+        """Open the last file, or begin one when the log ends before the checkpoint. Remove what is not used."""
+        if self._files and self._files[-1].last_lsn >= after_lsn:
+            self._descriptor = self._fs.open(self._files[-1].path)
+        elif after_lsn:
+            # Never without a file once there was a checkpoint: an empty log would look like a lost one.
+            self._begin_file(0)
+            self._files = self._files[-1:]
+        used = {file.path for file in self._files}
+        for path in found:
+            if path not in used:
+                self._fs.remove(path)
+
+    # Appending ----------------------------------------------------------------------------------------
+
+    def append(self, records: Sequence[tuple[int, int, bytes]]) -> int:
+        """Write records `(type, transaction time, body)` as one frame and return the LSN of the first.
+
+        They are on disk when this returns.
+
+        Raises:
+            StorageFullError: No room; nothing was written, and the log goes on.
+            WalError: Writing failed for good; the log refuses everything until it is opened again, for after
+                a failed sync nobody knows what is on disk.
+        """
+        if self._failure is not None:
+            raise WalError(f"the log cannot be written any more: {self._failure}; restart to recover")
+        parts = [b""]
+        for kind, time, body in records:
+            parts.append(_RECORD.pack(len(body), kind, time))
+            parts.append(body)
+        payload_bytes = sum(map(len, parts))
+        size = FRAME_BYTES + payload_bytes
+        if not self._files or self._offset + size > self._files[-1].size:
+            self._begin_file(size)
+        file = self._files[-1]
+        first_lsn = self._next_lsn
+        header = _FRAME.pack(_FRAME_MAGIC, payload_bytes, file.salt, first_lsn, len(records), self._chain)
+        payload = b"".join(parts)
+        crc = zlib.crc32(payload, zlib.crc32(header))
+        parts[0] = header + _CRC.pack(crc)
+        try:
+            self._fs.write_at(self._descriptor, b"".join(parts), self._offset)
+            if self._sync:
+                self._fs.sync(self._descriptor)
+        except StorageFullError as error:
+            self._erase(size, error)
+            raise
+        except BaseException as error:
+            self.poison(error)
+            raise WalError(
+                f"the log could not be written: {error}; the store is read-only until it is restarted"
+            ) from error
+        self._offset += size
+        self._chain = crc
+        self._next_lsn += len(records)
+        file.last_lsn = self._next_lsn - 1
+        if self._offset * 2 > file.size:
+            self._prepare_spare()
+        return first_lsn
+
+    def _erase(self, size: int, cause: StorageFullError) -> None:
+        """Remove what a write that failed halfway left behind, so that it is never taken for a frame."""
+        try:
+            self._fs.write_at(self._descriptor, bytes(size), self._offset)
+            self._fs.sync(self._descriptor)
+        except StorageFullError:
+            pass  # half a frame is none: recovery passes over it
+        except (OSError, StorageError):
+            self.poison(cause)
+
+    def poison(self, cause: BaseException) -> None:
+        """Refuse every later write: memory and log may differ, and only recovery can tell."""
+        self._failure = cause
+        logger.error("the log cannot be written; the store is read-only", extra={"reason": str(cause)})
+
+    def _begin_file(self, needed: int) -> None:
+        number = self._files[-1].number + 1 if self._files else 1
+        path = self._directory / f"{number:012}.wal"
+        wanted = max(self._next_size(), FILE_HEADER_BYTES + needed)
+        salt = int.from_bytes(secrets.token_bytes(8), "little")
+        header = _FILE_HEADER.pack(_FILE_MAGIC, self._store_id, number, salt, self._next_lsn, self._chain)
+        descriptor = -1
+        try:
+            spare = self._take_spare(wanted)
+            if spare is None:
+                descriptor, size = self._fs.create_zero_filled(path, wanted), wanted
+            else:
+                spare_path, descriptor, size = spare
+                self._fs.rename(spare_path, path)
+                self._fs.sync_directory(self._directory)
+            self._fs.write_at(descriptor, header + _CRC.pack(zlib.crc32(header)), 0)
+            self._fs.sync(descriptor)  # files before it may be released before a frame is written
+        except (OSError, StorageError) as error:
+            if descriptor >= 0:
+                self._fs.close(descriptor)
+            if isinstance(error, StorageFullError):
+                raise
+            raise WalError(f"a new log file could not be begun: {error}") from error
+        if self._descriptor >= 0:
+            self._fs.close(self._descriptor)
+        self._descriptor = descriptor
+        self._files.append(_File(number, path, size, salt, self._next_lsn, self._next_lsn - 1))
+        self._offset = FILE_HEADER_BYTES
+
+    def _next_size(self) -> int:
+        return min(MAX_FILE_BYTES, max(MIN_FILE_BYTES, self._files[-1].size * 2)) if self._files else MIN_FILE_BYTES
+
+    def _prepare_spare(self) -> None:
+        with self._spare_lock:
+            if self._spare is not None or self._filling is not None:
+                return  # also after a failure: a full disk is not filled again and again
+            self._filling = threading.Thread(target=self._fill, args=(self._next_size(),), name="t4dx-wal", daemon=True)
+            self._filling.start()
+
+    def _fill(self, size: int) -> None:
+        path = self._directory / "spare.tmp"
+        try:
+            descriptor = self._fs.create_zero_filled(path, size)
+        except (OSError, StorageError) as error:
+            logger.warning("no log file could be prepared ahead", extra={"reason": str(error)})
+            return
+        with self._spare_lock:
+            self._spare = (path, descriptor, size)
+
+    def _take_spare(self, wanted: int) -> tuple[Path, int, int] | None:
+        if self._filling is not None:
+            self._filling.join()
+            self._filling = None
+        with self._spare_lock:
+            spare, self._spare = self._spare, None
+        if spare is not None and spare[2] < wanted:
+            self._fs.close(spare[1])
+            with contextlib.suppress(OSError):
+                self._fs.remove(spare[0])
+            return None
+        return spare
+
+    # The end ------------------------------------------------------------------------------------------
+
+    def release(self, lsn: int) -> None:
+        """Remove the files whose records are all at or before `lsn`; the one being written stays."""
+        try:
+            while len(self._files) > 1 and self._files[0].last_lsn <= lsn:
+                self._fs.remove(self._files[0].path)
+                self._files = self._files[1:]
+        except OSError as error:  # it is tried again after the next checkpoint
+            logger.warning("a log file could not be removed", extra={"reason": str(error)})
+
+    def close(self) -> None:
+        """Release the descriptors. What was appended is on disk already (or, without sync, with the system)."""
+        spare = self._take_spare(0)
+        if spare is not None:
+            self._fs.close(spare[1])
+            with contextlib.suppress(OSError):  # if it stays, the next open removes it
+                self._fs.remove(spare[0])
+        if self._descriptor >= 0:
+            self._fs.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _check_frame(content: memoryview, offset: int, salt: int | None) -> tuple[int, int, int, int, int] | None:
+    """Return (first LSN, records, payload bytes, previous CRC, CRC) of a whole frame at `offset`, else None."""
+    if offset + FRAME_BYTES > len(content):
+        return None
+    magic, payload_bytes, its_salt, first_lsn, count, chain = _FRAME.unpack_from(content, offset)
+    if magic != _FRAME_MAGIC or (salt is not None and its_salt != salt):
+        return None
+    end = offset + FRAME_BYTES + payload_bytes
+    if end > len(content):
+        return None
+    (crc,) = _CRC.unpack_from(content, offset + _FRAME.size)
+    if crc != zlib.crc32(content[offset + FRAME_BYTES : end], zlib.crc32(content[offset : offset + _FRAME.size])):
+        return None
+    return first_lsn, count, payload_bytes, chain, crc
+
+
+def _any_frame(content: memoryview, offset: int, salt: int | None, lsn: int) -> int | None:
+    """Return the place of a whole frame from `offset` on with an LSN of at least `lsn`, None if there is none."""
+    raw = bytes(content)
+    at = raw.find(_FRAME_MAGIC_BYTES, offset)
+    while at >= 0:
+        found = _check_frame(content, at, salt)
+        if found is not None and found[0] >= lsn:
+            return at
+        at = raw.find(_FRAME_MAGIC_BYTES, at + 1)
+    return None
+
+
+def _records(
+    path: Path, content: memoryview, offset: int, payload_bytes: int, count: int
+) -> Iterator[tuple[int, int, memoryview]]:
+    end = offset + payload_bytes
+    for _ in range(count):
+        length, kind, time = _RECORD.unpack_from(content, offset)
+        offset += _RECORD.size
+        # A copy: the record outlives the mapping of the file.
+        yield kind, time, memoryview(bytes(content[offset : offset + length]))
+        offset += length
+    if offset != end:
+        raise CorruptionError(f"{path}: a frame's records do not fill it", file=str(path), offset=offset)

@@ -1,0 +1,1 @@
+"""What tests share: a real daemon in a child process."""

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from t4dm_daemon.core.errors import (
+    ConflictError,
+    CorruptionError,
+    FormatError,
+    NotFoundError,
+    StorageClosedError,
+    StorageError,
+    StorageLockedError,
+)
+from t4dm_daemon.storage.t4dx import Database
+from tests.crash.files import SteppedFileSystem
+from tests.unit.storage.t4dx.items import UnsyncedFileSystem, vector, write
+
+
+def test_spaces_of_any_name_come_back_with_their_attributes(tmp_path: Path) -> None:
+    names = ["notes", "日本語 🗾", "../../etc", "a/b", "", "x" * 300]
+    with Database(tmp_path / "db") as database:
+        for name in names:
+            database.create_space(name, dimension=2, note=name).insert([write("a", name)])
+
+    with Database(tmp_path / "db") as database:
+        assert database.spaces() == {name: {"dimension": 2, "note": name} for name in names}
+        assert [database.space(name).scan().items[0].content for name in names] == names
+    assert sorted(path.name for path in (tmp_path / "db" / "spaces").iterdir()) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_every_file_is_the_users_alone(tmp_path: Path) -> None:
+    with Database(tmp_path / "new" / "db", ann_min_rows=1) as database:
+        engine = database.create_space("s")
+        engine.insert([write("a", vector=vector(1, 0))])
+        engine.flush()
+
+        modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").rglob("*")}
+
+    assert any(path.name == "index.faiss" for path in modes)
+    assert {path: oct(mode) for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)} == {}
+
+
+def test_a_second_opener_is_told_who_has_it(tmp_path: Path) -> None:
+    with Database(tmp_path, owner={"kind": "daemon"}) as database:
+        database.set_owner(url="http://127.0.0.1:1")
+        with pytest.raises(StorageLockedError, match=f"daemon with pid {os.getpid()} at http://127.0.0.1:1"):
+            Database(tmp_path)
+    Database(tmp_path).close()
+
+
+def test_a_stale_lock_file_does_not_bar_anyone(tmp_path: Path) -> None:
+    Database(tmp_path).close()
+    (tmp_path / "LOCK").write_text("not json: a process that was killed")
+
+    Database(tmp_path).close()
+
+
+def test_a_failed_opening_releases_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be opened"):
+        Database(tmp_path / "db", fs=SteppedFileSystem(1))
+    for step in range(2, 8):
+        with pytest.raises(StorageError), Database(tmp_path / "db", fs=SteppedFileSystem(step, for_good=True)) as one:
+            one.create_space("s")
+
+    Database(tmp_path / "db").close()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_neither_uses_nor_unlocks_its_parents_store(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+
+    def child() -> None:
+        try:
+            database.spaces()
+        except StorageError as error:
+            answers.put(str(error))
+        database.close()
+
+    process = context.Process(target=child)
+    process.start()
+    process.join(20)
+
+    assert "after the fork" in answers.get()
+    with pytest.raises(StorageLockedError):
+        Database(tmp_path)
+    database.close()
+
+
+def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
+    Database(tmp_path).close()
+    facts = json.loads((tmp_path / "FORMAT").read_text()) | {"format": 2}
+    (tmp_path / "FORMAT").write_text(json.dumps(facts))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "LOCK"}
+
+    with pytest.raises(FormatError, match=r"format 2.*upgrade") as caught:
+        Database(tmp_path)
+
+    assert caught.value.details == {"expected": 1, "found": 2}
+    assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize("name", ["FORMAT", "CATALOG"])
+def test_a_missing_format_or_catalog_is_refused_and_not_made_anew(tmp_path: Path, name: str) -> None:
+    with Database(tmp_path) as database:
+        database.create_space("s")
+    (tmp_path / name).unlink()
+
+    for _ in range(2):
+        with pytest.raises(CorruptionError, match=name):
+            Database(tmp_path)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_crash_while_the_first_space_is_made_leaves_a_store_that_opens(tmp_path: Path) -> None:
+    fs = UnsyncedFileSystem()
+    database = Database(tmp_path / "db", fs=fs)
+    at_catalog = SteppedFileSystem(1, for_good=True)
+    database._fs = at_catalog  # the space's files are written by `fs`… and the catalog never is
+    with pytest.raises(StorageError):
+        database.create_space("s")
+    (tmp_path / "db" / "spaces" / "1").mkdir(parents=True, exist_ok=True)
+    os.close(database._descriptor)
+
+    with Database(tmp_path / "db") as again:
+        assert again.spaces() == {}
+        again.create_space("s")
+
+
+def test_a_deleted_space_is_gone_with_its_files_while_others_read_and_flush(tmp_path: Path) -> None:
+    with Database(tmp_path, flush_items=20) as database:
+        engine = database.create_space("s")
+        engine.insert([write(str(number), vector=vector(1, number + 1)) for number in range(100)])
+        errors: list[BaseException] = []
+        started = threading.Barrier(4)
+
+        def use(call) -> None:  # type: ignore[no-untyped-def]
+            started.wait(10)
+            try:
+                for _ in range(10_000):
+                    call()
+            except StorageClosedError:
+                pass
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the test shows it
+                errors.append(error)
+
+        calls = [lambda: engine.search(vector(1, 1), 5), lambda: engine.insert([write("x")]), engine.flush]
+        threads = [threading.Thread(target=use, args=(call,)) for call in calls]
+        for thread in threads:
+            thread.start()
+        started.wait(10)
+        database.delete_space("s")
+        for thread in threads:
+            thread.join(30)
+
+        assert errors == []
+        assert not (tmp_path / "spaces" / "1").exists()
+        with pytest.raises(NotFoundError):
+            database.space("s")
+        database.flush()
+        assert database.stats() == {}
+
+
+def test_a_space_cannot_be_made_twice_nor_a_missing_one_deleted(tmp_path: Path) -> None:
+    with Database(tmp_path) as database:
+        database.create_space("s")
+        with pytest.raises(ConflictError):
+            database.create_space("s")
+        with pytest.raises(NotFoundError):
+            database.delete_space("t")
+    database.close()
+    with pytest.raises(StorageClosedError):
+        database.spaces()
+
+
+def test_a_file_in_place_of_the_directory_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "db").write_text("")
+
+    with pytest.raises(StorageError, match="cannot be written"):
+        Database(tmp_path / "db")

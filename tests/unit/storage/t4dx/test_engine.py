@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from t4dm_daemon.core.clock import RecordClock
+from t4dm_daemon.core.errors import (
+    ConflictError,
+    DimensionMismatchError,
+    InvalidInputError,
+    StorageClosedError,
+    StorageError,
+)
+from t4dm_daemon.core.item import Edge
+from t4dm_daemon.storage.protocol import Deletion, FieldUpdate, View
+from t4dm_daemon.storage.t4dx import T4DXEngine
+from tests.unit.storage.t4dx.items import vector, vectors, write
+
+Open = Callable[..., T4DXEngine]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event_time": 2**63},
+        {"event_time": 1.5},
+        {"content_hash": -1},
+        {"content_hash": 2**64},
+        {"access_count": 2**62},
+        {"importance": float("nan")},
+        {"kappa": 1.01},
+        {"pinned": 1},
+        {"kind": None},
+        {"user_id": 5},
+        {"namespace": ["a"]},
+        {"categories": ("a", None)},
+        {"categories": ("\ud800",)},
+        {"content": "\ud800"},
+        {"metadata_json": b"{"},
+        {"metadata_json": b"[]"},
+        {"vector": vector(1, float("nan"))},
+        {"vector": vector(0, 0)},
+        {"vector": vector(1e38, 1e38)},
+        {"vector": vector(1e-40, 0)},
+        {"vector": np.ones((2, 2), np.float32)},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_cannot_be_stored_is_refused_before_the_log(engine: T4DXEngine, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        engine.insert([write("good"), write("bad", **fields)])
+
+    assert engine.stats()["wal_bytes"] == 0
+    assert engine.insert([write("after")]).outcomes[0].status == "created"
+
+
+@pytest.mark.parametrize("item_id", ["", "x" * 513, "é" * 257, "\ud800"])
+def test_ids_that_are_none_are_refused_and_not_found(engine: T4DXEngine, item_id: str) -> None:
+    with pytest.raises(InvalidInputError):
+        engine.insert([write(item_id)])
+    assert engine.get([item_id]) == [None]
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"set": {"access_count": 1e300}},
+        {"set": {"expires_at": 2**63}},
+        {"set": {"importance": "x"}},
+        {"set": {"version": 1}},
+        {"set": {"pinned": "yes"}},
+        {"add": {"access_count": 0.5}},
+        {"add": {"kappa": float("inf")}},
+        {"add": {"access_count": 2**70}},
+        {"add": {"pinned": 1}},
+    ],
+    ids=str,
+)
+def test_updates_that_do_not_fit_are_refused_before_the_log(engine: T4DXEngine, update: dict[str, Any]) -> None:
+    engine.insert([write("a")])
+
+    with pytest.raises(InvalidInputError):
+        engine.update_fields([FieldUpdate("a", **update)])
+
+    assert engine.update_fields([FieldUpdate("a", {}, {"access_count": 1})]) == [True]
+
+
+def test_an_id_of_512_bytes_and_an_empty_batch_are_fine(engine: T4DXEngine) -> None:
+    assert engine.insert([]).outcomes == ()
+    engine.insert([write("é" * 256)])
+    engine.flush()
+    assert engine.get(["é" * 256]) != [None]
+
+
+def test_ten_thousand_items_in_one_batch_and_sixteen_megabytes_in_one_item(open_engine: Open) -> None:
+    engine = open_engine(flush_items=1000)
+    engine.insert([write(str(number), vector=one) for number, one in enumerate(vectors(10_000))])
+    engine.insert([write("large", "x" * 2**24)])
+    engine.close()
+
+    again = open_engine()
+    assert again.scan(limit=1).total == 10_001
+    assert again.get(["large"])[0].content == "x" * 2**24  # type: ignore[union-attr]
+
+
+def test_everything_deleted_flushed_and_opened_again_is_empty(open_engine: Open) -> None:
+    engine = open_engine()
+    engine.insert([write("a", vector=vector(1, 0)), write("b")], [Edge("a", "b", "CAUSES")])
+    engine.flush()
+    engine.delete([Deletion("a"), Deletion("b")])
+    engine.close()
+
+    again = open_engine()
+    assert again.scan().items == []
+    assert again.search(vector(1, 0), 3) == []
+    assert again.edges("a") == []
+    assert len(again.history("a")) == 1
+    assert again.insert([write("a")]).outcomes[0].version == 2
+
+
+def test_a_replacement_in_a_batch_frees_its_text_for_a_later_row(engine: T4DXEngine) -> None:
+    engine.insert([write("x", "old", content_hash=1)])
+
+    result = engine.insert([write("x", "new", content_hash=2), write("y", "old", content_hash=1, dedup=True)])
+
+    assert [one.status for one in result.outcomes] == ["updated", "created"]
+
+
+@pytest.mark.parametrize("is_flushed_between", [False, True])
+def test_of_several_duplicates_the_first_inserted_is_named_wherever_it_lives(
+    open_engine: Open, after_crash: Open, is_flushed_between: bool
+) -> None:
+    engine = open_engine()
+    engine.insert([write("a", content_hash=1)])
+    if is_flushed_between:
+        engine.flush()
+    engine.insert([write("b", content_hash=1)])
+    engine.insert([write("a", "again", content_hash=1)])
+
+    by_c = engine.insert([write("c", content_hash=1, dedup=True)]).outcomes[0]
+    by_a = engine.insert([write("a", content_hash=1, dedup=True)]).outcomes[0]
+
+    assert (by_c.id, by_c.status) == ("a", "duplicate")
+    assert (by_a.id, by_a.status) == ("b", "duplicate")
+    assert engine.find_hash(1) == "a"
+    assert after_crash().find_hash(1) == "a"
+
+
+def test_an_edge_to_a_row_that_was_a_duplicate_is_refused(engine: T4DXEngine) -> None:
+    engine.insert([write("a", content_hash=1)])
+
+    with pytest.raises(InvalidInputError, match="does not exist"):
+        engine.insert([write("b", content_hash=1, dedup=True), write("c")], [Edge("c", "b", "CAUSES")])
+
+    assert engine.get(["c"]) == [None]
+
+
+def test_a_conflict_changes_nothing_and_says_what_was_found(engine: T4DXEngine) -> None:
+    engine.insert([write("a")])
+
+    with pytest.raises(ConflictError) as caught:
+        engine.insert([write("new"), write("a", expected=7)])
+
+    assert caught.value.details == {"id": "a", "expected": 7, "found": 1}
+    assert engine.get(["new"]) == [None]
+
+
+def test_vectors_of_another_dimension_are_refused(engine: T4DXEngine) -> None:
+    with pytest.raises(DimensionMismatchError):
+        engine.insert([write("a", vector=vector(1, 0)), write("b", vector=vector(1, 0, 0))])
+    engine.insert([write("a", vector=vector(1, 0))])
+    with pytest.raises(DimensionMismatchError):
+        engine.search(vector(1, 0, 0), 1)
+    assert engine.dimension == 2
+
+
+def test_a_version_is_read_at_every_moment_it_was_current(open_engine: Open) -> None:
+    engine = open_engine(clock=RecordClock(lambda: 100), flush_items=2)
+    moments = [engine.insert([write("a", str(number))]).recorded_at for number in range(6)]
+    engine.delete([Deletion("a")])
+
+    for number, moment in enumerate(moments):
+        found = engine.get(["a"], view=View(known_at=moment))[0]
+        assert found is not None
+        assert found.content == str(number)
+    assert engine.get(["a"]) == [None]
+    assert engine.get(["a"], view=View(known_at=moments[0] - 1)) == [None]
+
+
+def test_an_item_replaced_thousands_of_times_stays_quick_to_replace(engine: T4DXEngine) -> None:
+    engine.insert([write("a", str(number)) for number in range(9_000)])
+
+    rows = engine._state.memtable.rows_of(next(iter(engine._state.memtable._newest_row)))
+    assert next(iter(rows)) == 8_999  # the newest first, without walking the others
+    assert engine.get(["a"])[0].version == 9_000  # type: ignore[union-attr]
+
+
+def test_a_closed_engine_says_so_and_closes_twice(engine: T4DXEngine) -> None:
+    engine.insert([write("a")])
+    engine.close()
+    engine.close()
+
+    calls: list[Callable[[], Any]] = [
+        lambda: engine.get(["a"]),
+        lambda: engine.insert([write("b")]),
+        lambda: engine.flush(),
+        lambda: engine.edges("a"),
+        lambda: engine.find_hash(1),
+        lambda: engine.stats(),
+    ]
+    for call in calls:
+        with pytest.raises(StorageClosedError):
+            call()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_may_not_use_its_parents_engine(engine: T4DXEngine) -> None:
+    engine.insert([write("a")])
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+
+    def child() -> None:
+        for call in (lambda: engine.insert([write("b")]), lambda: engine.get(["a"]), lambda: engine.flush()):
+            try:
+                call()
+                answers.put("done")
+            except StorageError as error:
+                answers.put(str(error))
+        engine.close()
+
+    process = context.Process(target=child)
+    process.start()
+    process.join(20)
+
+    assert all("after the fork" in answers.get() for _ in range(3))
+    assert engine.get(["b"]) == [None]
+    engine.flush()
+
+
+def test_a_fault_while_applying_ends_in_a_read_only_store_and_no_waiting(
+    engine: T4DXEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.insert([write("a")])
+    monkeypatch.setattr(engine._state, "_append", lambda *_: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        engine.insert([write("b")])
+    with pytest.raises(StorageError, match="restart"):
+        engine.insert([write("c")])
+
+    assert engine.stats()["is_read_only"]
+    assert engine.get(["a"]) != [None]
+
+
+def test_a_flush_that_fails_for_any_reason_keeps_writers_going_and_is_tried_again(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(flush_items=5)
+    monkeypatch.setattr(engine._checkpoints, "_write_files", lambda *_: 1 / 0)
+    for number in range(40):
+        engine.insert([write(str(number))])
+    with pytest.raises(StorageError, match="nothing is lost"):
+        engine.flush()
+    assert engine.stats()["flush_error"]
+    monkeypatch.undo()
+
+    engine.flush()
+    engine.close()
+
+    assert open_engine().scan(limit=1).total == 40
+
+
+def test_readers_see_whole_batches_only_and_never_fewer_than_before(open_engine: Open) -> None:
+    engine = open_engine(flush_items=200)
+    size, batches, writers = 7, 40, 3
+    done = threading.Event()
+    wrong: list[str] = []
+
+    def insert(writer: int) -> None:
+        for batch in range(batches):
+            rows = vectors(size, seed=batch)
+            engine.insert(
+                [write(f"{writer}-{batch}-{at}", run_id=f"{writer}-{batch}", vector=rows[at]) for at in range(size)]
+            )
+
+    def read() -> None:
+        last = 0
+        while not done.is_set():
+            total = engine.scan(limit=1).total
+            hits = len(engine.search(vectors(1)[0], 10_000))
+            if total % size or hits % size or total < last or hits < total:
+                wrong.append(f"{last} → {total}, {hits}")
+            last = total
+
+    def flush() -> None:
+        while not done.is_set():
+            engine.flush()
+
+    workers = [threading.Thread(target=insert, args=(writer,)) for writer in range(writers)]
+    others = [threading.Thread(target=read), threading.Thread(target=read), threading.Thread(target=flush)]
+    for thread in (*others, *workers):
+        thread.start()
+    for thread in workers:
+        thread.join(60)
+    done.set()
+    for thread in others:
+        thread.join(60)
+
+    assert wrong == []
+    assert not any(thread.is_alive() for thread in (*workers, *others))
+    assert engine.scan(limit=1).total == size * batches * writers

@@ -1,0 +1,1 @@
+"""The memory service: what happens between a request and the storage engine."""

@@ -1,0 +1,496 @@
+"""Store, find, change and forget memories.
+
+The service takes the wire's request models and gives back items, so that the HTTP routes can write JSON
+without building models they would take apart again; `memory.backend` builds the models for embedded mode.
+
+Thread-safe: it holds no state of its own beside its parts, which are. Read-modify-write calls (`update`,
+merging batches) are optimistic: they name the version they read, and try again when another was faster.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from t4dm.sdk import models as m
+from t4dm_daemon.core.clock import UNBOUNDED, to_micros
+from t4dm_daemon.core.errors import (
+    ConflictError,
+    DimensionMismatchError,
+    InvalidInputError,
+    ModeNotAvailableError,
+    NotFoundError,
+    VectorRequiredError,
+)
+from t4dm_daemon.core.filter import Leaf, all_of
+from t4dm_daemon.core.ids import new_id
+from t4dm_daemon.core.item import MUTABLE_FIELDS, Item
+from t4dm_daemon.memory import filters, records
+from t4dm_daemon.memory.history import Event, events
+from t4dm_daemon.memory.ranking import DenseSignal, Hit, Question, Ranker
+from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
+from t4dm_daemon.storage.protocol import (
+    PRESENT,
+    Deletion,
+    FieldUpdate,
+    InsertResult,
+    Order,
+    Outcome,
+    Token,
+    View,
+    Write,
+)
+
+MAX_ATTEMPTS: Final = 16
+"""How often an optimistic write is tried before the conflict is reported; each failure means another won."""
+_DELETE_PAGE: Final = 5_000
+_EXPORT_PAGE: Final = 500
+
+Vectors = npt.NDArray[np.float32]
+
+
+class TextEmbedder(Protocol):
+    """Turns texts into unit vectors (`embedding.queue.EmbeddingQueue`)."""
+
+    def embed(self, texts: Sequence[str], *, bulk: bool = False, timeout_s: float | None = None) -> Vectors: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A memory and what the write did."""
+
+    item: Item
+    outcome: Outcome
+
+
+class MemoryService:
+    """Everything one can do with memories.
+
+    Args:
+        spaces: Where they live.
+        embedder: Embeds texts; its calls block until the model has answered.
+        deadline_s: Longest wait for the embedder.
+        bulk_deadline_s: The same for a batch.
+    """
+
+    def __init__(self, spaces: Spaces, embedder: TextEmbedder, *, deadline_s: float, bulk_deadline_s: float) -> None:
+        self.spaces = spaces
+        self._embedder = embedder
+        self._deadline_s = deadline_s
+        self._bulk_deadline_s = bulk_deadline_s
+        self._ranker = Ranker({"vector": [DenseSignal()]})
+
+    @property
+    def modes(self) -> list[str]:
+        """The search modes this version has."""
+        return self._ranker.modes
+
+    # Writing ------------------------------------------------------------------------------------------
+
+    def store(self, request: m.StoreRequest, *, idempotency_key: str | None = None) -> Stored:
+        """Store one memory; it is on disk when this returns.
+
+        Raises:
+            InvalidInputError, DimensionMismatchError, ConflictError, EmbeddingError, StorageError.
+        """
+        token = _token(idempotency_key, request)
+        handle, result = self._insert(request.space, [request], "replace", token, bulk=False)
+        outcome = result.outcomes[0]
+        view = View(known_at=result.recorded_at, include_expired=True)  # as it was then, whatever others did since
+        item = self._one(handle, outcome.id, view=view, with_vectors=False)
+        return Stored(item, outcome)
+
+    def batch(self, request: m.BatchRequest, *, idempotency_key: str | None = None) -> InsertResult:
+        """Store many memories, all or none.
+
+        Raises:
+            InvalidInputError: Names the position of the first record that is wrong.
+            ConflictError: `on_conflict` is `error` and an id exists.
+        """
+        token = _token(request.idempotency_key or idempotency_key, request)
+        if not request.records:
+            return InsertResult((), 0)
+        bulk = len(request.records) > 1
+        return self._insert(request.space, request.records, request.on_conflict, token, bulk=bulk)[1]
+
+    def _insert(
+        self, space: str, given: Sequence[m.RecordIn], on_conflict: m.OnConflict, token: Token | None, *, bulk: bool
+    ) -> tuple[SpaceHandle, InsertResult]:
+        ids = [record.id if record.id is not None else new_id() for record in given]
+        now = time.time_ns() // 1000
+        fresh = [_fresh(record, ids[at], now, at) for at, record in enumerate(given)]
+        handle = self.spaces.open_or_create(
+            space,
+            dimensions={len(item.vector) for item in fresh if item.vector is not None},
+            needs_embedding=any(
+                item.vector is None and record.embed and item.content.strip()
+                for record, item in zip(given, fresh, strict=True)
+            ),
+        )
+        for at, item in enumerate(fresh):
+            _check_dimension(handle, item.vector, record=at)
+        deduplicated = [record.id is None and record.dedup == "exact" for record in given]
+        known: set[int] = set()
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            current: list[Item | None] = [None] * len(given)
+            if on_conflict == "merge":
+                current = handle.backend.get(ids, view=View(include_expired=True), with_vectors=True)
+            items = [
+                item if old is None else records.merged_item(record, old, item)
+                for record, old, item in zip(given, current, fresh, strict=True)
+            ]
+            if attempt == 1:  # a text that turned out not to be known any more is embedded at the second attempt
+                known = {
+                    at
+                    for at, item in enumerate(items)
+                    if deduplicated[at] and handle.backend.find_hash(item.content_hash) is not None
+                }
+            items = self._embedded(handle, given, items, current, known, bulk=bulk)
+            writes = [
+                Write(
+                    item,
+                    expected_version=_expected(on_conflict, old),
+                    dedup=deduplicated[at],
+                    only_duplicate=at in known,
+                    carry=frozenset() if old is None else _untouched(record),
+                )
+                for at, (record, item, old) in enumerate(zip(given, items, current, strict=True))
+            ]
+            try:
+                result = handle.backend.insert(writes, token=token)
+            except ConflictError as error:
+                is_race = error.code == ConflictError.code and (known or on_conflict == "merge")
+                if not is_race or attempt == MAX_ATTEMPTS:
+                    raise
+                known = set()
+                continue
+            self._touch_duplicates(handle, result)
+            return handle, result
+        raise AssertionError("unreachable")
+
+    def _embedded(
+        self,
+        handle: SpaceHandle,
+        given: Sequence[m.RecordIn],
+        items: list[Item],
+        current: Sequence[Item | None],
+        known: Set[int],
+        *,
+        bulk: bool,
+    ) -> list[Item]:
+        """Return the items with their vectors.
+
+        A text in `known` is not embedded: it is a duplicate and will not be added. A merge that does not change
+        the text keeps the vector it had, or had not; one that does, and says `embed: false`, has none.
+        """
+        waiting: list[int] = []
+        for at, (record, item, old) in enumerate(zip(given, items, current, strict=True)):
+            if record.vector is not None or at in known:
+                continue
+            if old is not None and old.content == item.content:
+                continue
+            if not record.embed or not item.content.strip():
+                items[at] = dataclasses.replace(item, vector=None)
+                continue
+            if not handle.embeds:
+                raise VectorRequiredError(
+                    f"the vectors of space {handle.name!r} come from its callers: give a vector, or embed: false",
+                    space=handle.name,
+                    record=at,
+                )
+            waiting.append(at)
+        if waiting:
+            texts = [items[at].content for at in waiting]
+            patience_s = self._bulk_deadline_s if bulk else self._deadline_s
+            vectors = self._embedder.embed(texts, bulk=bulk, timeout_s=patience_s)
+            for at, vector in zip(waiting, vectors, strict=True):
+                items[at] = dataclasses.replace(items[at], vector=vector)
+        return items
+
+    def _touch_duplicates(self, handle: SpaceHandle, result: InsertResult) -> None:
+        if result.replayed:
+            return
+        known = [outcome.id for outcome in result.outcomes if outcome.status == "duplicate"]
+        if known:
+            self._touch(handle, known)
+
+    def update(self, memory_id: str, request: m.UpdateRequest, *, space: str = "default") -> Item:
+        """Change one memory and return it. Learning state changes in place; all else makes a new version.
+
+        Raises:
+            NotFoundError, ConflictError (with `expected_version`), InvalidInputError.
+        """
+        handle = self.spaces.open(space)
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            current = self._one(handle, memory_id, view=View(include_expired=True), with_vectors=True)
+            if request.expected_version not in (None, current.version):
+                raise ConflictError(
+                    f"memory {memory_id!r} is at version {current.version}, not {request.expected_version}",
+                    id=memory_id,
+                    expected=request.expected_version,
+                    found=current.version,
+                )
+            item = records.patched_item(request, current)
+            _check_dimension(handle, item.vector)
+            changed = records.changed_fields(current, item)
+            if not changed:
+                return current
+            if records.is_learning_state(changed) and request.expected_version is None:
+                values = {name: getattr(item, name) for name in changed & set(MUTABLE_FIELDS)}
+                if all(handle.backend.update_fields([FieldUpdate(memory_id, set=values)])):
+                    return self._one(handle, memory_id, view=View(include_expired=True), with_vectors=False)
+                continue
+            if "content" in changed and request.vector is None and current.vector is not None:
+                item = self._reembedded(handle, item)
+            elif "content" in changed and item.vector is None and handle.embeds and not current.content.strip():
+                item = self._reembedded(handle, item)
+            write = Write(
+                dataclasses.replace(item, updated_at=UNBOUNDED),
+                expected_version=current.version,
+                carry=frozenset(MUTABLE_FIELDS) - changed,
+            )
+            try:
+                result = handle.backend.insert([write])
+            except ConflictError:
+                if request.expected_version is not None or attempt == MAX_ATTEMPTS:
+                    raise
+                continue
+            return self._one(
+                handle, memory_id, view=View(known_at=result.recorded_at, include_expired=True), with_vectors=False
+            )
+        raise ConflictError(f"memory {memory_id!r} keeps changing; try again", id=memory_id)
+
+    def _reembedded(self, handle: SpaceHandle, item: Item) -> Item:
+        if not handle.embeds:
+            raise VectorRequiredError(
+                f"the vectors of space {handle.name!r} come from its callers: new content needs a new vector",
+                space=handle.name,
+            )
+        if not item.content.strip():
+            return dataclasses.replace(item, vector=None)
+        return dataclasses.replace(item, vector=self._embedder.embed([item.content], timeout_s=self._deadline_s)[0])
+
+    def delete(self, memory_id: str, *, space: str = "default") -> None:
+        """Delete one memory; its past stays visible to `known_at`. Raises NotFoundError."""
+        handle = self.spaces.open(space)
+        if not handle.backend.delete([Deletion(memory_id)])[0]:
+            raise _not_found(memory_id, space)
+
+    def delete_many(self, request: m.DeleteRequest) -> int:
+        """Delete what the request selects and return how many; with `dry_run`, how many it would be.
+
+        Raises:
+            EmptySelectorError: Nothing is selected and `all` is not true.
+        """
+        where = filters.deletion_filter(request)
+        handle = self.spaces.open(request.space)
+        everything = View(include_expired=True)
+        if request.ids is not None and where is not None:
+            where = all_of(Leaf("id", "in", request.ids), where)
+        elif request.ids is not None:
+            found = handle.backend.get(list(dict.fromkeys(request.ids)), view=everything)
+            chosen = [Deletion(item.id, item.version) for item in found if item is not None]
+            return len(chosen) if request.dry_run or not chosen else sum(handle.backend.delete(chosen))
+        view = dataclasses.replace(everything, known_at=handle.backend.snapshot())
+        deleted = 0
+        after: tuple[int, int] | None = None
+        while True:
+            page = handle.backend.scan(where=where, view=view, limit=_DELETE_PAGE, after=after)
+            if request.dry_run:
+                return page.total
+            if page.items:
+                deleted += sum(handle.backend.delete([Deletion(item.id, item.version) for item in page.items]))
+            after = page.after
+            if after is None:
+                return deleted
+
+    def touch(self, request: m.TouchRequest) -> int:
+        """Record that memories were used, and return how many of them exist."""
+        return self._touch(self.spaces.open(request.space), request.ids)
+
+    def _touch(self, handle: SpaceHandle, ids: Sequence[str]) -> int:
+        now = time.time_ns() // 1000
+        return sum(
+            handle.backend.update_fields(
+                [FieldUpdate(one, set={"last_accessed": now}, add={"access_count": 1}) for one in ids]
+            )
+        )
+
+    # Reading ------------------------------------------------------------------------------------------
+
+    def get(self, memory_id: str, *, space: str = "default", view: View = PRESENT, with_vector: bool = False) -> Item:
+        """Return one memory. Raises NotFoundError."""
+        return self._one(self.spaces.open(space), memory_id, view=view, with_vectors=with_vector)
+
+    def get_many(self, request: m.GetRequest) -> list[Item]:
+        """Return those of the ids that are visible, in the order given."""
+        handle = self.spaces.open(request.space)
+        found = handle.backend.get(
+            request.ids, view=_view(request, show_expired=False), with_vectors=request.include_vectors
+        )
+        return [item for item in found if item is not None]
+
+    def search(self, request: m.SearchRequest) -> list[Hit]:
+        """Return the best hits, best first; empty when nothing is relevant.
+
+        Raises:
+            ModeNotAvailableError: The mode belongs to a later version.
+        """
+        mode = request.mode or "vector"
+        if mode not in self._ranker.modes:
+            have = ", ".join(self._ranker.modes)
+            raise ModeNotAvailableError(f"search mode {mode!r} is not available yet; available: {have}", mode=mode)
+        where = filters.search_filter(request)
+        handle = self.spaces.open(request.space)
+        if request.vector is not None:
+            vector = records.to_vector(request.vector)
+        elif handle.embeds:
+            assert request.query is not None  # the model guarantees a question
+            vector = self._embedder.embed([request.query], timeout_s=self._deadline_s)[0]
+        else:
+            raise VectorRequiredError(
+                f"the vectors of space {handle.name!r} come from its callers: search it with a vector",
+                space=handle.name,
+            )
+        _check_dimension(handle, vector)
+        question = Question(
+            text=request.query,
+            vector=vector,
+            where=where,
+            view=_view(request, show_expired=request.show_expired),
+            limit=request.k + request.offset,
+            min_score=request.min_score,
+            with_vectors="vector" in request.include,
+        )
+        return self._ranker.rank(mode, question, handle.backend)[request.offset :]
+
+    def list(self, request: m.ListRequest) -> tuple[list[Item], int, str | None]:
+        """Return one page, the total, and the cursor of the next page (None at the end)."""
+        handle = self.spaces.open(request.space)
+        descending = request.order_by.startswith("-")
+        order: Order = request.order_by.removeprefix("-")  # type: ignore[assignment]  # the wire's Literal
+        page = handle.backend.scan(
+            where=filters.selection_filter(request),
+            view=_view(request, show_expired=request.show_expired),
+            order=order,
+            descending=descending,
+            limit=request.limit,
+            offset=request.offset,
+            after=_read_cursor(request.cursor, request.order_by),
+            with_vectors=request.include_vectors,
+        )
+        return page.items, page.total, _write_cursor(page.after, request.order_by)
+
+    def history(self, memory_id: str, *, space: str = "default") -> Sequence[Event]:
+        """Return every event of one memory's life, oldest first. Raises NotFoundError."""
+        versions = self.spaces.open(space).backend.history(memory_id)
+        if not versions:
+            raise _not_found(memory_id, space)
+        return events(versions)
+
+    def export(
+        self, *, space: str | None = None, with_vectors: bool = True
+    ) -> Iterator[tuple[SpaceHandle, Item | None]]:
+        """Yield every space, first by itself and then with each of its present memories in order of insertion.
+
+        Each space is read as of one moment. One that is deleted meanwhile ends early, with StorageClosedError.
+        """
+        for handle in [self.spaces.open(space)] if space is not None else self.spaces.open_all():
+            yield handle, None
+            view = View(known_at=handle.backend.snapshot(), include_expired=True)
+            after: tuple[int, int] | None = None
+            while True:
+                page = handle.backend.scan(view=view, limit=_EXPORT_PAGE, after=after, with_vectors=with_vectors)
+                yield from ((handle, item) for item in page.items)
+                after = page.after
+                if after is None:
+                    break
+
+    def _one(self, handle: SpaceHandle, memory_id: str, *, view: View, with_vectors: bool) -> Item:
+        (item,) = handle.backend.get([memory_id], view=view, with_vectors=with_vectors)
+        if item is None:
+            raise _not_found(memory_id, handle.name)
+        return item
+
+
+def _not_found(memory_id: str, space: str) -> NotFoundError:
+    return NotFoundError(f"there is no memory {memory_id!r} in space {space!r}", id=memory_id, space=space)
+
+
+def _expected(on_conflict: m.OnConflict, current: Item | None) -> int | None:
+    if on_conflict == "replace":
+        return None
+    if on_conflict == "error" or current is None:
+        return 0
+    return current.version
+
+
+def _fresh(record: m.RecordIn, item_id: str, now: int, position: int) -> Item:
+    """Return the item of a record alone. An error names the record's position."""
+    try:
+        vector = records.to_vector(record.vector) if record.vector is not None else None
+        return records.new_item(record, item_id=item_id, now=now, vector=vector)
+    except InvalidInputError as error:
+        error.details.setdefault("record", position)
+        raise
+
+
+def _untouched(record: m.RecordIn) -> frozenset[str]:
+    """Return the learning state that a merging record does not give: what is stored stays, whoever changed it last."""
+    given = record.model_fields_set | ({"expires_at"} if record.ttl_s is not None else set())
+    return frozenset(MUTABLE_FIELDS) - given
+
+
+def _check_dimension(handle: SpaceHandle, vector: Vectors | None, **details: int) -> None:
+    stored = handle.backend.dimension
+    if vector is not None and stored is not None and stored != vector.shape[0]:
+        error = DimensionMismatchError(stored, vector.shape[0], space=handle.name)
+        error.details.update(details)
+        raise error
+
+
+def _view(request: m.GetRequest | m.SearchRequest | m.ListRequest, *, show_expired: bool) -> View:
+    return View(
+        as_of=None if request.as_of is None else to_micros(request.as_of),
+        known_at=None if request.known_at is None else to_micros(request.known_at),
+        include_expired=show_expired,
+    )
+
+
+def _token(key: str | None, request: m.StoreRequest | m.BatchRequest) -> Token | None:
+    if key is None:
+        return None
+    body = request.model_dump_json(exclude={"idempotency_key"}).encode()
+    return Token(
+        key=hashlib.blake2b(key.encode(), digest_size=16).digest(),
+        fingerprint=hashlib.blake2b(body, digest_size=16).digest(),
+    )
+
+
+def _write_cursor(after: tuple[int, int] | None, order_by: str) -> str | None:
+    if after is None:
+        return None
+    return base64.urlsafe_b64encode(json.dumps([order_by, *after]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None, order_by: str) -> tuple[int, int] | None:
+    if cursor is None:
+        return None
+    try:
+        order, value, seq = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        bounds = range(-(2**63), 2**63)
+        if order == order_by and type(value) is int and type(seq) is int and value in bounds and seq in bounds:
+            return value, seq
+    except (ValueError, TypeError, binascii.Error):
+        pass  # reported below, like every other cursor that is not ours
+    raise InvalidInputError("the cursor is not one that this list order gave out", field="cursor")

@@ -1,0 +1,290 @@
+"""The asynchronous client. `client.py` has the same methods; a test compares them."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from pydantic import JsonValue
+
+from t4dm.sdk import _calls as calls
+from t4dm.sdk import models as m
+from t4dm.sdk._base import Attempt, BaseClient, Connection
+from t4dm.sdk._calls import Call
+from t4dm.sdk._export import ExportLine, ExportReader
+from t4dm.sdk._waiting import Waiting
+from t4dm.sdk.errors import T4DMError, TransportError, UnavailableError
+
+T = TypeVar("T")
+
+
+class AsyncT4DMClient(BaseClient):
+    """Speak to a T4DM daemon from asyncio. Safe to share between tasks; connections are pooled.
+
+    It may outlive an event loop (`asyncio.run` twice, a notebook): connections are made anew in each.
+
+    Every method raises `t4dm.sdk.T4DMError`, by kind: `NotFoundError`, `ValidationError`, `TransportError`, …
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 2.0,
+        max_retries: int = 3,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            url: Where the daemon is; `T4DM_URL` when absent, else http://127.0.0.1:8765.
+            timeout_s: For each try: the longest wait for the next bytes of an answer.
+            connect_timeout_s: For each try: the longest wait for a connection.
+            max_retries: How often a call is tried again where that does no harm; 0 never.
+            api_key: Sent as `Authorization: Bearer`; `T4DM_API_KEY` when absent.
+            headers: Sent with every request, over the client's own.
+            transport: What carries requests instead of the network, for tests or special TLS.
+            sleep: Waits between tries.
+            clock: Seconds that only grow.
+        """
+        self._connection = Connection(
+            url,
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            max_retries=max_retries,
+            api_key=api_key,
+            headers=headers,
+        )
+        self._sleep = sleep
+        self._clock = clock
+        self._transport = transport
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._http = self._connect()
+        self._is_closed = False
+
+    # Memories -----------------------------------------------------------------------------------------
+
+    async def store(self, request: m.StoreRequest, *, idempotency_key: str | None = None) -> m.Memory:
+        """Store one memory and return it; `status` says whether it was created, updated or a duplicate."""
+        return await self._run(calls.store(request, idempotency_key))
+
+    async def batch(self, request: m.BatchRequest) -> m.BatchAnswer:
+        """Store many, all or none; the answer is in the order given."""
+        return await self._run(calls.batch(request))
+
+    async def get(
+        self,
+        memory_id: str,
+        *,
+        space: str = "default",
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+        include_vector: bool = False,
+    ) -> m.Memory:
+        """Return one memory. Raises NotFoundError."""
+        return await self._run(calls.get(memory_id, space, as_of, known_at, include_vector))
+
+    async def get_many(self, request: m.GetRequest) -> builtins.list[m.Memory]:
+        """Return those of the ids that exist, in the order given."""
+        return await self._run(calls.get_many(request))
+
+    async def search(self, request: m.SearchRequest) -> m.SearchAnswer:
+        """Return the best hits, best first; an empty answer means nothing relevant."""
+        return await self._run(calls.search(request))
+
+    async def list(self, request: m.ListRequest) -> m.ListAnswer:
+        """Return one page, the total, and the cursor of the next page."""
+        return await self._run(calls.list_memories(request))
+
+    async def update(self, memory_id: str, request: m.UpdateRequest, *, space: str = "default") -> m.Memory:
+        """Change what is set in the request and return the result. Raises NotFoundError, ConflictError."""
+        return await self._run(calls.update(memory_id, request, space))
+
+    async def delete(self, memory_id: str, *, space: str = "default") -> None:
+        """Delete one memory. Raises NotFoundError."""
+        await self._run(calls.delete(memory_id, space))
+
+    async def delete_many(self, request: m.DeleteRequest) -> m.DeleteAnswer:
+        """Delete what matches; an empty selector is refused unless `all` is true."""
+        return await self._run(calls.delete_many(request))
+
+    async def history(self, memory_id: str, *, space: str = "default") -> builtins.list[m.HistoryEntry]:
+        """Return every event of one memory's life, oldest first. Raises NotFoundError."""
+        return await self._run(calls.history(memory_id, space))
+
+    async def touch(self, request: m.TouchRequest) -> int:
+        """Record that memories were used; return how many exist."""
+        return await self._run(calls.touch(request))
+
+    async def export(self, *, space: str | None = None, include_vectors: bool = True) -> AsyncIterator[m.Memory]:
+        """Yield every present memory as of one moment, in order of insertion; all spaces when none is named.
+
+        Raises TransportError if the stream was cut, after yielding what arrived.
+        """
+        async for line in self.export_lines(space=space, include_vectors=include_vectors):
+            if isinstance(line.says, m.Memory):
+                yield line.says
+
+    async def export_lines(
+        self, *, space: str | None = None, include_vectors: bool = True
+    ) -> AsyncIterator[ExportLine]:
+        """Yield an export line by line as the daemon wrote it: also the spaces' settings, and the last line.
+
+        Raises TransportError if the stream was cut, after yielding what arrived.
+        """
+        attempt = self._attempt(calls.export(space, include_vectors))
+        reader = ExportReader(self.url)
+        response = await self._exchange(attempt, stream=True)
+        try:
+            async for chunk in response.aiter_bytes():
+                for line in reader.feed(chunk):
+                    yield line
+            for line in reader.finish():
+                yield line
+        except httpx.RequestError as error:
+            raise reader.cut() from error
+        finally:
+            await response.aclose()
+
+    # Spaces -------------------------------------------------------------------------------------------
+
+    async def create_space(self, name: str, request: m.SpaceRequest | None = None) -> m.Space:
+        """Create a space, or return it if it exists with the same settings. Raises ConflictError otherwise."""
+        return await self._run(calls.create_space(name, request))
+
+    async def get_space(self, name: str) -> m.Space:
+        """Return one space. Raises NotFoundError."""
+        return await self._run(calls.get_space(name))
+
+    async def list_spaces(self) -> builtins.list[m.Space]:
+        """Return all spaces."""
+        return await self._run(calls.list_spaces())
+
+    async def delete_space(self, name: str) -> None:
+        """Delete a space and everything in it, for good. Raises NotFoundError."""
+        await self._run(calls.delete_space(name))
+
+    # Operations ---------------------------------------------------------------------------------------
+
+    async def stats(self) -> m.Stats:
+        """Return counts over all spaces, and each space's own."""
+        return await self._run(calls.stats())
+
+    async def health(self) -> m.HealthReport:
+        """Return what a client wants to know before it starts."""
+        return await self._run(calls.health())
+
+    async def version(self) -> m.VersionInfo:
+        """Return the daemon's version and what it can do."""
+        return await self._run(calls.version())
+
+    async def ready(self) -> m.Readiness:
+        """Return whether the daemon serves yet, and what it is doing if not. One try, no retries."""
+        return await self._run(calls.ready())
+
+    async def wait_ready(self, timeout_s: float = 30.0) -> m.Readiness:
+        """Wait until the daemon serves.
+
+        Raises:
+            TransportError: It did not answer within the time.
+            UnavailableError: It answered, but was not ready within the time.
+            ServerError: It failed to start.
+        """
+        waiting = Waiting(self.url, timeout_s, self._clock)
+        while True:
+            outcome: m.Readiness | T4DMError
+            try:
+                outcome = await self._run(calls.ready(waiting.try_s()))
+            except (TransportError, UnavailableError) as error:
+                outcome = error
+            pause_s = waiting.pause_s(outcome)
+            if pause_s is None:
+                return waiting.result(outcome)
+            await self._sleep(pause_s)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int | float | bool] | None = None,
+        json: JsonValue = None,
+        idempotency_key: str | None = None,
+    ) -> JsonValue:
+        """Call a route that has no method here, and return its JSON; null for an empty answer.
+
+        Args:
+            method: GET, POST, …; tried again like any reading call if it is GET, HEAD or OPTIONS.
+            path: Begins with `/` and is percent-encoded.
+            params: The query.
+            json: The body; none when null.
+            idempotency_key: Makes a writing call repeatable, where the route honours it.
+        """
+        return await self._run(calls.raw(method, path, params, json, idempotency_key))
+
+    async def close(self) -> None:
+        """Close the connections. Twice does no harm."""
+        self._is_closed = True
+        if self._loop in (None, asyncio.get_running_loop()):  # those of an earlier loop died with it
+            await self._http.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections: `close` by the name that `contextlib.aclosing` looks for."""
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, call: Call[T]) -> T:
+        attempt = self._attempt(call)
+        return attempt.result(await self._exchange(attempt))
+
+    async def _exchange(self, attempt: Attempt[T], *, stream: bool = False) -> httpx.Response:
+        while True:
+            http = self._of_this_loop()
+            outcome: httpx.Response | httpx.RequestError
+            try:
+                outcome = await http.send(attempt.request(), stream=stream)
+                if stream and not outcome.is_success:
+                    await outcome.aread()
+            except httpx.RequestError as error:
+                outcome = error
+            pause_s = attempt.pause_s(outcome)
+            if pause_s is None:
+                return attempt.answer(outcome)
+            await self._sleep(pause_s)
+
+    def _connect(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=self._transport,
+            verify=self._connection.verify,
+            trust_env=self._connection.trust_env,
+            limits=self._connection.limits,
+        )
+
+    def _of_this_loop(self) -> httpx.AsyncClient:
+        """Return connections that belong to the running event loop; those of an earlier one cannot be used."""
+        if self._is_closed:
+            raise TransportError("this client is closed", code="client_closed")
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            if self._loop is not None and self._transport is None:
+                self._http = self._connect()
+            self._loop = loop
+        return self._http

@@ -1,0 +1,261 @@
+"""The synchronous client. `async_client.py` has the same methods; a test compares them."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from pydantic import JsonValue
+
+from t4dm.sdk import _calls as calls
+from t4dm.sdk import models as m
+from t4dm.sdk._base import Attempt, BaseClient, Connection
+from t4dm.sdk._calls import Call
+from t4dm.sdk._export import ExportLine, ExportReader
+from t4dm.sdk._waiting import Waiting
+from t4dm.sdk.errors import T4DMError, TransportError, UnavailableError
+
+T = TypeVar("T")
+
+
+class T4DMClient(BaseClient):
+    """Speak to a T4DM daemon. A `MemoryBackend`; thread-safe; connections are pooled.
+
+    Every method raises `t4dm.sdk.T4DMError`, by kind: `NotFoundError`, `ValidationError`, `TransportError`, …
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 2.0,
+        max_retries: int = 3,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a client; nothing is sent yet.
+
+        Args:
+            url: Where the daemon is; `T4DM_URL` when absent, else http://127.0.0.1:8765.
+            timeout_s: For each try: the longest wait for the next bytes of an answer.
+            connect_timeout_s: For each try: the longest wait for a connection.
+            max_retries: How often a call is tried again where that does no harm; 0 never.
+            api_key: Sent as `Authorization: Bearer`; `T4DM_API_KEY` when absent.
+            headers: Sent with every request, over the client's own.
+            transport: What carries requests instead of the network, for tests or special TLS.
+            sleep: Waits between tries.
+            clock: Seconds that only grow.
+        """
+        self._connection = Connection(
+            url,
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            max_retries=max_retries,
+            api_key=api_key,
+            headers=headers,
+        )
+        self._sleep = sleep
+        self._clock = clock
+        self._http = httpx.Client(
+            transport=transport,
+            verify=self._connection.verify,
+            trust_env=self._connection.trust_env,
+            limits=self._connection.limits,
+        )
+
+    # Memories -----------------------------------------------------------------------------------------
+
+    def store(self, request: m.StoreRequest, *, idempotency_key: str | None = None) -> m.Memory:
+        """Store one memory and return it; `status` says whether it was created, updated or a duplicate."""
+        return self._run(calls.store(request, idempotency_key))
+
+    def batch(self, request: m.BatchRequest) -> m.BatchAnswer:
+        """Store many, all or none; the answer is in the order given."""
+        return self._run(calls.batch(request))
+
+    def get(
+        self,
+        memory_id: str,
+        *,
+        space: str = "default",
+        as_of: datetime | None = None,
+        known_at: datetime | None = None,
+        include_vector: bool = False,
+    ) -> m.Memory:
+        """Return one memory. Raises NotFoundError."""
+        return self._run(calls.get(memory_id, space, as_of, known_at, include_vector))
+
+    def get_many(self, request: m.GetRequest) -> builtins.list[m.Memory]:
+        """Return those of the ids that exist, in the order given."""
+        return self._run(calls.get_many(request))
+
+    def search(self, request: m.SearchRequest) -> m.SearchAnswer:
+        """Return the best hits, best first; an empty answer means nothing relevant."""
+        return self._run(calls.search(request))
+
+    def list(self, request: m.ListRequest) -> m.ListAnswer:
+        """Return one page, the total, and the cursor of the next page."""
+        return self._run(calls.list_memories(request))
+
+    def update(self, memory_id: str, request: m.UpdateRequest, *, space: str = "default") -> m.Memory:
+        """Change what is set in the request and return the result. Raises NotFoundError, ConflictError."""
+        return self._run(calls.update(memory_id, request, space))
+
+    def delete(self, memory_id: str, *, space: str = "default") -> None:
+        """Delete one memory. Raises NotFoundError."""
+        self._run(calls.delete(memory_id, space))
+
+    def delete_many(self, request: m.DeleteRequest) -> m.DeleteAnswer:
+        """Delete what matches; an empty selector is refused unless `all` is true."""
+        return self._run(calls.delete_many(request))
+
+    def history(self, memory_id: str, *, space: str = "default") -> builtins.list[m.HistoryEntry]:
+        """Return every event of one memory's life, oldest first. Raises NotFoundError."""
+        return self._run(calls.history(memory_id, space))
+
+    def touch(self, request: m.TouchRequest) -> int:
+        """Record that memories were used; return how many exist."""
+        return self._run(calls.touch(request))
+
+    def export(self, *, space: str | None = None, include_vectors: bool = True) -> Iterator[m.Memory]:
+        """Yield every present memory as of one moment, in order of insertion; all spaces when none is named.
+
+        Raises TransportError if the stream was cut, after yielding what arrived.
+        """
+        for line in self.export_lines(space=space, include_vectors=include_vectors):
+            if isinstance(line.says, m.Memory):
+                yield line.says
+
+    def export_lines(self, *, space: str | None = None, include_vectors: bool = True) -> Iterator[ExportLine]:
+        """Yield an export line by line as the daemon wrote it: also the spaces' settings, and the last line.
+
+        Raises TransportError if the stream was cut, after yielding what arrived.
+        """
+        attempt = self._attempt(calls.export(space, include_vectors))
+        reader = ExportReader(self.url)
+        response = self._exchange(attempt, stream=True)
+        try:
+            for chunk in response.iter_bytes():
+                yield from reader.feed(chunk)
+            yield from reader.finish()
+        except httpx.RequestError as error:
+            raise reader.cut() from error
+        finally:
+            response.close()
+
+    # Spaces -------------------------------------------------------------------------------------------
+
+    def create_space(self, name: str, request: m.SpaceRequest | None = None) -> m.Space:
+        """Create a space, or return it if it exists with the same settings. Raises ConflictError otherwise."""
+        return self._run(calls.create_space(name, request))
+
+    def get_space(self, name: str) -> m.Space:
+        """Return one space. Raises NotFoundError."""
+        return self._run(calls.get_space(name))
+
+    def list_spaces(self) -> builtins.list[m.Space]:
+        """Return all spaces."""
+        return self._run(calls.list_spaces())
+
+    def delete_space(self, name: str) -> None:
+        """Delete a space and everything in it, for good. Raises NotFoundError."""
+        self._run(calls.delete_space(name))
+
+    # Operations ---------------------------------------------------------------------------------------
+
+    def stats(self) -> m.Stats:
+        """Return counts over all spaces, and each space's own."""
+        return self._run(calls.stats())
+
+    def health(self) -> m.HealthReport:
+        """Return what a client wants to know before it starts."""
+        return self._run(calls.health())
+
+    def version(self) -> m.VersionInfo:
+        """Return the daemon's version and what it can do."""
+        return self._run(calls.version())
+
+    def ready(self) -> m.Readiness:
+        """Return whether the daemon serves yet, and what it is doing if not. One try, no retries."""
+        return self._run(calls.ready())
+
+    def wait_ready(self, timeout_s: float = 30.0) -> m.Readiness:
+        """Wait until the daemon serves.
+
+        Raises:
+            TransportError: It did not answer within the time.
+            UnavailableError: It answered, but was not ready within the time.
+            ServerError: It failed to start.
+        """
+        waiting = Waiting(self.url, timeout_s, self._clock)
+        while True:
+            outcome: m.Readiness | T4DMError
+            try:
+                outcome = self._run(calls.ready(waiting.try_s()))
+            except (TransportError, UnavailableError) as error:
+                outcome = error
+            pause_s = waiting.pause_s(outcome)
+            if pause_s is None:
+                return waiting.result(outcome)
+            self._sleep(pause_s)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int | float | bool] | None = None,
+        json: JsonValue = None,
+        idempotency_key: str | None = None,
+    ) -> JsonValue:
+        """Call a route that has no method here, and return its JSON; null for an empty answer.
+
+        Args:
+            method: GET, POST, …; tried again like any reading call if it is GET, HEAD or OPTIONS.
+            path: Begins with `/` and is percent-encoded.
+            params: The query.
+            json: The body; none when null.
+            idempotency_key: Makes a writing call repeatable, where the route honours it.
+        """
+        return self._run(calls.raw(method, path, params, json, idempotency_key))
+
+    def close(self) -> None:
+        """Close the connections. Twice does no harm."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call[T]) -> T:
+        attempt = self._attempt(call)
+        return attempt.result(self._exchange(attempt))
+
+    def _exchange(self, attempt: Attempt[T], *, stream: bool = False) -> httpx.Response:
+        while True:
+            if self._http.is_closed:
+                raise TransportError("this client is closed", code="client_closed")
+            outcome: httpx.Response | httpx.RequestError
+            try:
+                outcome = self._http.send(attempt.request(), stream=stream)
+                if stream and not outcome.is_success:
+                    outcome.read()
+            except httpx.RequestError as error:
+                outcome = error
+            pause_s = attempt.pause_s(outcome)
+            if pause_s is None:
+                return attempt.answer(outcome)
+            self._sleep(pause_s)

@@ -1,0 +1,1 @@
+"""The storage engine under its promised name."""

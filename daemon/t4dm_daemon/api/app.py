@@ -1,0 +1,105 @@
+"""The ASGI application: guard, routes, errors, and the life of the runtime."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import httpx
+from fastapi import FastAPI
+
+from t4dm._version import __version__
+from t4dm_daemon.api import docs_page, errors
+from t4dm_daemon.api.deps import Doors
+from t4dm_daemon.api.guard import Guard
+from t4dm_daemon.api.routes import memory, operations, spaces
+from t4dm_daemon.api.work import Lane
+from t4dm_daemon.core.errors import DaemonError
+from t4dm_daemon.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION: Final = """A memory for AI agents, on this machine.
+
+Bodies are JSON or `application/msgpack`; ask for msgpack answers with `Accept`. Vectors in JSON are lists of
+numbers or base64 of little-endian float32; in msgpack they may be raw bytes. Times are RFC 3339; without a zone
+they are UTC. Every failure has one shape, and its `code` never changes meaning."""
+_BULK_WORKERS: Final = 4
+
+
+def create_app(
+    runtime: Runtime, *, owner: dict[str, str] | None = None, on_failure: Callable[[BaseException], None] | None = None
+) -> FastAPI:
+    """Return the application of a runtime, which it starts and closes.
+
+    Args:
+        runtime: Not started yet; it starts in a thread, so that `/healthz` answers meanwhile.
+        owner: Facts for whoever finds the store locked.
+        on_failure: Told why the runtime could not start.
+    """
+    server = runtime.settings.server
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.doors = Doors(
+            runtime,
+            quick=Lane("quick", workers=server.workers, max_waiting=server.max_waiting, deadline_s=server.deadline_s),
+            bulk=Lane("bulk", workers=_BULK_WORKERS, max_waiting=server.max_waiting, deadline_s=server.bulk_deadline_s),
+        )
+        await _answer_once(app)
+        starting = asyncio.create_task(_start(runtime, owner, on_failure))
+        try:
+            yield
+        finally:
+            runtime.stop_accepting()
+            await asyncio.to_thread(runtime.close)
+            await starting
+            app.state.doors.quick.close()
+            app.state.doors.bulk.close()
+
+    app = FastAPI(
+        title="T4DM",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=True,
+        telemetry={"auto_configure": False},
+    )
+    for module in (memory, spaces, operations, docs_page):
+        app.include_router(module.router)
+    errors.install(app)
+    settings = runtime.settings
+    app.add_middleware(
+        Guard, allowed_hosts=[*settings.allowed_hosts, settings.host], max_body_bytes=server.max_body_bytes
+    )
+    return app
+
+
+async def _answer_once(app: FastAPI) -> None:
+    """Answer a first request: the framework builds its routes then, which nobody should wait for later."""
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, verify=False, trust_env=False) as client:
+        (await client.get("http://127.0.0.1/healthz")).raise_for_status()
+
+
+async def _start(
+    runtime: Runtime, owner: dict[str, str] | None, on_failure: Callable[[BaseException], None] | None
+) -> None:
+    try:
+        await asyncio.to_thread(runtime.start, owner=owner)
+    except DaemonError as error:
+        if runtime.phase == "stopping":
+            return  # it was told to stop before it was ready
+        logger.error("cannot start", extra={"code": error.code, "reason": error.message})
+        if on_failure is not None:
+            on_failure(error)
+    except Exception as error:
+        logger.exception("cannot start")
+        if on_failure is not None:
+            on_failure(error)

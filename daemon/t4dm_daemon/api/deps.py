@@ -1,0 +1,66 @@
+"""What routes need: the parts of the running daemon, and decoded path parameters.
+
+The dependencies are coroutines although they wait for nothing: the framework runs plain functions in a thread,
+which costs more than all they do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import TypeAdapter, ValidationError
+
+from t4dm.sdk import models as m
+from t4dm_daemon.api.work import Lane
+from t4dm_daemon.core.errors import InvalidInputError
+from t4dm_daemon.memory.service import MemoryService
+from t4dm_daemon.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What every route reaches: the runtime, and the lanes its work runs in."""
+
+    runtime: Runtime
+    quick: Lane
+    bulk: Lane
+
+    @property
+    def service(self) -> MemoryService:
+        return self.runtime.service
+
+
+async def doors(request: Request) -> Doors:
+    found: Doors = request.app.state.doors
+    return found
+
+
+_ID = TypeAdapter(m.Id)
+_SPACE = TypeAdapter(m.SpaceName)
+
+
+def _decoded(raw: str, adapter: TypeAdapter[str], field: str) -> str:
+    """Decode one path segment: the guard leaves these paths percent-encoded, so that `/` may be part of an id."""
+    try:
+        return adapter.validate_python(unquote_to_bytes(raw).decode())
+    except UnicodeDecodeError:
+        raise InvalidInputError(f"{field} is not UTF-8", field=field) from None
+    except ValidationError as error:
+        raise InvalidInputError(f"{field}: {error.errors()[0]['msg']}", field=field) from None
+
+
+async def memory_id(memory_id: Annotated[str, Path(description="Any string, percent-encoded (`/` is `%2F`).")]) -> str:
+    return _decoded(memory_id, _ID, "id")
+
+
+async def space_name(space: Annotated[str, Path(description="Any string, percent-encoded (`/` is `%2F`).")]) -> str:
+    return _decoded(space, _SPACE, "space")
+
+
+ReachedDoors = Annotated[Doors, Depends(doors)]
+MemoryId = Annotated[str, Depends(memory_id)]
+PathSpace = Annotated[str, Depends(space_name)]
+QuerySpace = Annotated[m.SpaceName, Query(description="The space.")]

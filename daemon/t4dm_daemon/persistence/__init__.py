@@ -1,0 +1,1 @@
+"""Where the data lives, and that it is ours to write."""

@@ -1,0 +1,308 @@
+"""The composition root: the only place that builds parts and joins them.
+
+    Settings → Database (recovered) → Spaces ┐
+             → Embedder → EmbeddingQueue ────┴→ MemoryService → ServiceBackend (embedded) / routes (HTTP)
+
+Phases: `recovering` (open the store), `warming_up` (load the embedder), `ready`, `stopping`, `failed`.
+`start` runs them in the calling thread; until it has returned, `service` raises BusyError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from t4dm._backend import MemoryBackend
+from t4dm._version import __version__
+from t4dm.sdk import errors as t4dm_errors
+from t4dm.sdk import models as m
+from t4dm_daemon.config import Settings
+from t4dm_daemon.core.errors import BusyError, DaemonError, EmbeddingError, StorageClosedError
+from t4dm_daemon.embedding.cache import VectorCache
+from t4dm_daemon.embedding.factory import make_embedder
+from t4dm_daemon.embedding.queue import EmbeddingQueue
+from t4dm_daemon.memory.backend import ServiceBackend, raise_for_caller
+from t4dm_daemon.memory.service import MemoryService
+from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
+from t4dm_daemon.persistence import data_dir
+from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
+
+logger = logging.getLogger(__name__)
+
+Phase = Literal["starting", "recovering", "warming_up", "ready", "stopping", "failed"]
+API_VERSION: Final = "1"
+FEATURES: Final = ("memory", "spaces", "filters", "known_at", "as_of", "idempotency", "export", "msgpack")
+_WARM_UP_TEXT: Final = "a first sentence, so that the first question is fast"
+
+
+class Runtime:
+    """Own every part of a running daemon, or of embedded mode.
+
+    Thread-safe: `_close_lock` guards the parts while they are taken on and released, and `_is_closing`; phases
+    are written by `start` and `close` only.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.instance_id = secrets.token_hex(8)
+        self._started = time.monotonic()
+        self._phase: Phase = "starting"
+        self._reason: str | None = None
+        self._database: Database | None = None
+        self._queue: EmbeddingQueue | None = None
+        self._service: MemoryService | None = None
+        self._is_closing = False
+        self._close_lock = threading.Lock()
+
+    # Life ---------------------------------------------------------------------------------------------
+
+    def start(self, *, owner: Mapping[str, Any] | None = None) -> None:
+        """Open the store, load the embedder, and become ready.
+
+        Args:
+            owner: Facts for whoever finds the directory locked, for example the URL.
+
+        Raises:
+            StorageLockedError, StorageError, EmbeddingError, EmbedderMismatchError: It cannot serve; the reason
+                is also in `readiness()`.
+        """
+        try:
+            self._start(dict(owner or {}))
+        except BaseException as error:
+            self._reason = str(error)
+            self._phase = "stopping" if self._is_closing else "failed"
+            self._release()
+            raise
+
+    def _start(self, owner: dict[str, Any]) -> None:
+        settings = self.settings
+        storage, embedding = settings.storage, settings.embedding
+        self._enter("recovering")
+        store = data_dir.prepare(settings.store, setting="T4DM_STORAGE_PATH")
+        database = Database(
+            store,
+            sync=storage.sync,
+            flush_items=storage.flush_items,
+            ann=storage.ann,
+            ann_min_rows=storage.ann_min_rows,
+            verify=storage.verify,
+            owner=owner,
+        )
+        self._take_on(database)
+        self._enter("warming_up")
+        embedder = make_embedder(
+            settings.embedding_model,
+            cache_dir=settings.cache,
+            threads=embedding.threads,
+            base_url=embedding.base_url,
+            api_key=embedding.api_key.get_secret_value() if embedding.api_key else None,
+        )
+        queue = EmbeddingQueue(
+            embedder,
+            cache=VectorCache(embedding.cache_bytes),
+            max_batch=embedding.max_batch,
+            max_waiting=embedding.max_waiting,
+        )
+        self._take_on(queue)
+        queue.start()
+        if not queue.wait_ready():
+            raise EmbeddingError(queue.error or "the embedder failed to load", model=settings.embedding_model)
+        spaces = Spaces(database)
+        spaces.adopt_embedder(queue.identity, queue.dimension, settings.embedding_model)
+        queue.embed([_WARM_UP_TEXT])
+        self._service = MemoryService(
+            spaces,
+            queue,
+            deadline_s=settings.server.deadline_s,
+            bulk_deadline_s=settings.server.bulk_deadline_s,
+        )
+        self._enter("ready")
+        logger.info("ready", extra={"store": str(store), "embedder": queue.identity, "spaces": len(spaces.names())})
+
+    def _enter(self, phase: Phase) -> None:
+        with self._close_lock:
+            self._refuse_when_closing()
+            self._phase = phase
+
+    def _take_on(self, part: Database | EmbeddingQueue) -> None:
+        """Own a part from now on; when `close` was faster, close it instead. Raises BusyError then."""
+        with self._close_lock:
+            if not self._is_closing:
+                if isinstance(part, Database):
+                    self._database = part
+                else:
+                    self._queue = part
+                return
+        part.close()
+        self._refuse_when_closing()
+
+    def _refuse_when_closing(self) -> None:
+        if self._is_closing:
+            raise BusyError("the daemon is stopping", phase="stopping")
+
+    def stop_accepting(self) -> None:
+        """Say that it is going down: `readiness` turns false, calls under way finish."""
+        with self._close_lock:
+            self._is_closing = True
+            if self._phase != "failed":
+                self._phase = "stopping"
+
+    def close(self) -> None:
+        """Flush, release the lock and every thread. Safe to call twice."""
+        self.stop_accepting()
+        self._release()
+
+    def _release(self) -> None:
+        with self._close_lock:
+            queue, self._queue = self._queue, None
+            database, self._database = self._database, None
+        if queue is not None:
+            queue.close()
+        if database is not None:
+            database.close()
+
+    # Parts --------------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
+    def service(self) -> MemoryService:
+        """The memory service. Raises BusyError until it is ready and once it is stopping."""
+        service = self._service
+        if service is None or self._phase != "ready":
+            hint = {"failed": f"the daemon failed to start: {self._reason}", "stopping": "the daemon is stopping"}
+            raise BusyError(hint.get(self._phase, f"the daemon is {self._phase.replace('_', ' ')}"), phase=self._phase)
+        return service
+
+    # What it says of itself ---------------------------------------------------------------------------
+
+    def model_state(self) -> m.ModelState:
+        queue = self._queue
+        if queue is None:
+            state: Literal["loading", "failed"] = "failed" if self._phase == "failed" else "loading"
+            return m.ModelState(name=self.settings.embedding_model, state=state, error=self._reason)
+        ready = queue.state == "ready"
+        return m.ModelState(
+            name=queue.identity if ready else queue.name,
+            state=queue.state,
+            dimension=queue.dimension if ready else None,
+            error=queue.error,
+        )
+
+    def health(self) -> m.Health:
+        return m.Health(status="ok", instance_id=self.instance_id, pid=os.getpid(), uptime_s=self.uptime_s)
+
+    @property
+    def uptime_s(self) -> float:
+        return time.monotonic() - self._started
+
+    def readiness(self) -> m.Readiness:
+        return m.Readiness(
+            ready=self._phase == "ready",
+            phase=self._phase,
+            reason=self._reason,
+            models={"embedder": self.model_state()},
+        )
+
+    def report(self) -> m.HealthReport:
+        status: dict[Phase, Literal["ok", "stopping", "failed"]] = {
+            "ready": "ok",
+            "stopping": "stopping",
+            "failed": "failed",
+        }
+        return m.HealthReport(
+            status=status.get(self._phase, "starting"),
+            version=__version__,
+            instance_id=self.instance_id,
+            pid=os.getpid(),
+            uptime_s=self.uptime_s,
+            storage_path=str(self.settings.store),
+            embedder=self.model_state(),
+            signals=["dense"],
+        )
+
+    @staticmethod
+    def version() -> m.VersionInfo:
+        return m.VersionInfo(version=__version__, api=API_VERSION, data_format=FORMAT_VERSION, features=list(FEATURES))
+
+    def stats(self) -> m.Stats:
+        """Return counts over all spaces. Raises BusyError until ready."""
+        service, queue = self.service, self._queue
+        spaces = []
+        for handle in service.spaces.open_all():
+            with contextlib.suppress(StorageClosedError):  # deleted since the list was made
+                spaces.append(m.SpaceStats.model_validate({"space": handle.name, **handle.backend.stats()}))
+        return m.Stats(
+            items=sum(one.items for one in spaces),
+            versions=sum(one.versions for one in spaces),
+            by_kind=_summed([one.by_kind for one in spaces]),
+            by_kappa=_summed([one.by_kappa for one in spaces]),
+            segments=sum(one.segments for one in spaces),
+            wal_bytes=sum(one.wal_bytes for one in spaces),
+            disk_bytes=sum(one.disk_bytes for one in spaces),
+            memory_bytes=sum(one.memory_bytes for one in spaces),
+            spaces=spaces,
+            models={"embedder": self.model_state()},
+            embedding_cache={} if queue is None else dataclasses.asdict(queue.cache.stats()),
+        )
+
+    @staticmethod
+    def space_model(handle: SpaceHandle) -> m.Space:
+        """Return what there is to say of a space."""
+        return m.Space.model_validate(
+            {
+                "name": handle.name,
+                "dimension": handle.backend.dimension,
+                "metric": "cosine",
+                "embedder": handle.embedder,
+                "model": handle.model,
+                "items": handle.backend.stats()["items"],
+            }
+        )
+
+
+def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for count in counts:
+        for name, number in count.items():
+            total[name] = total.get(name, 0) + number
+    return total
+
+
+def open_embedded(storage_path: str | Path, **settings: Any) -> MemoryBackend:
+    """Run the memory service in this process, on a directory of its own.
+
+    Args:
+        storage_path: The store; created when absent.
+        **settings: Fields of `Settings`, for example `embedding_model="hashing"`.
+
+    Raises:
+        t4dm.sdk.errors.T4DMError: The directory is in use by another process, written by another embedder, or
+            not usable; `code` says which.
+    """
+    try:
+        runtime = Runtime(Settings(storage_path=Path(storage_path), **settings))
+    except ValueError as error:
+        raise t4dm_errors.ValidationError(f"wrong settings: {error}", code="wrong_settings") from None
+    try:
+        runtime.start(owner={"kind": "embedded"})
+    except DaemonError as error:
+        raise_for_caller(error)
+    return ServiceBackend(
+        runtime.service,
+        stats=runtime.stats,
+        health=runtime.report,
+        version=runtime.version,
+        space_model=runtime.space_model,
+        on_close=runtime.close,
+    )

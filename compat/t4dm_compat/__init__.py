@@ -1,0 +1,1 @@
+"""HTTP routers that speak other products' protocols over a `t4dm` memory backend."""

@@ -1,0 +1,35 @@
+"""Run benchmarks.
+
+python -m tests.bench                     the store, the daemon and the embedder
+python -m tests.bench store|http|embedding|recall [options]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tests.bench import bench_embedding, bench_http, bench_recall, bench_store
+
+BENCHES = {
+    "store": bench_store.main,
+    "http": bench_http.main,
+    "embedding": bench_embedding.main,
+    "recall": bench_recall.main,
+}
+WITHOUT_DATA = ("store", "http", "embedding")
+
+
+def main() -> int:
+    name, *options = sys.argv[1:] or [""]
+    if name in BENCHES:
+        BENCHES[name](options)
+        return 0
+    if name:
+        print(f"no benchmark is called {name!r}; there are {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    for each in WITHOUT_DATA:
+        BENCHES[each]([])
+    return 0
+
+
+sys.exit(main())

@@ -1,0 +1,187 @@
+"""T4DX against its limits, in one run: what the disk and numpy cost without it.
+
+    python -m tests.bench store
+
+Every measured operation alternates with its raw limit in the same loop, so that noise meets both alike; trust
+the ratios. `raw pwrite+fdatasync` writes as many bytes as the log does into a zero-filled file; `append+fsync`
+is what a log without that preparation costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from t4dm_daemon.core.filter import Leaf
+from t4dm_daemon.core.item import Item
+from t4dm_daemon.storage.protocol import FieldUpdate, Write
+from t4dm_daemon.storage.t4dx import Database, T4DXEngine
+from t4dm_daemon.storage.t4dx.ann import FlatIndex
+from tests.bench.report import Table, percentiles
+
+DIMENSION = 384
+CONTENT = "We walked along the harbour until the lamps came on, and she told me about the winter in Tromsø. " * 3
+SEED = 7
+COLUMNS = ("operation", "p50 ms", "p99 ms", "limit", "limit p50 ms", "ratio p50", "aim")
+
+
+class RawFile:
+    """A file written with nothing but system calls."""
+
+    def __init__(self, path: Path, size: int, *, zero_filled: bool) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._offset = 0
+        if zero_filled:
+            for offset in range(0, size, 1 << 20):
+                os.pwrite(self._descriptor, bytes(1 << 20), offset)
+            os.fsync(self._descriptor)
+
+    def overwrite(self, content: bytes) -> None:
+        os.pwrite(self._descriptor, content, self._offset)
+        os.fdatasync(self._descriptor)
+        self._offset += len(content)
+
+    def append(self, content: bytes) -> None:
+        os.write(self._descriptor, content)
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _alternate(calls: Sequence[Callable[[int], object]], rounds: int) -> list[list[float]]:
+    """Time the calls in turn, in an order that changes every round, so that none always follows another."""
+    times: list[list[float]] = [[] for _ in calls]
+    for number in range(rounds):
+        for step in range(len(calls)):
+            at = (number + step) % len(calls)
+            start = time.perf_counter()
+            calls[at](number)
+            times[at].append(time.perf_counter() - start)
+    return times
+
+
+def _item(number: int, vector: np.ndarray) -> Item:
+    return Item(id=f"item-{number}", content=CONTENT, vector=vector, metadata_json=b'{"n":%d}' % (number % 100))
+
+
+def _against(table: Table, name: str, ours: list[float], limit: str, raw: list[float], aim: str) -> None:
+    p50, p99 = percentiles(ours)
+    raw_p50, _ = percentiles(raw)
+    table.row(name, p50, p99, limit, raw_p50, p50 / raw_p50, aim)
+
+
+def run(rows: int = 10_000, rounds: int = 600) -> None:
+    rng = np.random.default_rng(SEED)
+    vectors = rng.standard_normal((rows + 4 * rounds + 4096, DIMENSION)).astype(np.float32)
+    with tempfile.TemporaryDirectory(prefix="t4dx-bench-") as name:
+        directory = Path(name)
+        table = Table(f"T4DX at {rows} × {DIMENSION}, one thread, every write synced", COLUMNS)
+        with Database(directory / "store", flush_items=2 * rows) as database:
+            engine = database.create_space("bench")
+            _measure_inserts(table, engine, directory, vectors, rounds)
+        with Database(directory / "search", flush_items=rows) as database:
+            engine = database.create_space("bench")
+            start = time.perf_counter()
+            for at in range(0, rows, 500):
+                engine.insert([Write(_item(n, vectors[n])) for n in range(at, at + 500)])
+            bulk = rows / (time.perf_counter() - start)
+            engine.flush()
+            _measure_reads(table, engine, vectors, rows, rounds)
+            writers = _writers(engine, vectors[rows:], 16, 60), _writers(engine, vectors[rows:], 1, 400)
+        start = time.perf_counter()
+        with Database(directory / "search") as database:
+            database.space("bench").search(vectors[0], 10)
+            reopened = time.perf_counter() - start
+        table.print()
+        print(f"\nbatches of 500: {bulk:,.0f} items/s · 16 writers: {writers[0]:,.0f} inserts/s, 1 writer: {writers[1]:,.0f}"
+              f" (ratio {writers[0] / writers[1]:.1f}, aim ≥ 3.5) · reopen and first search: {reopened:.3f} s")  # fmt: skip
+
+
+def _measure_inserts(table: Table, engine: T4DXEngine, directory: Path, vectors: np.ndarray, rounds: int) -> None:
+    before = engine.stats()["wal_bytes"]
+    engine.insert([Write(_item(-1, vectors[-1]))])
+    engine.insert([Write(_item(-2, vectors[-2]))])
+    size = (engine.stats()["wal_bytes"] - before) // 2
+    content = os.urandom(size)
+    zeroed = RawFile(directory / "zeroed", 3 * rounds * size + (1 << 20), zero_filled=True)
+    appended = RawFile(directory / "appended", 0, zero_filled=False)
+    insert, raw = _alternate(
+        [lambda n: engine.insert([Write(_item(n, vectors[n]))]), lambda _: zeroed.overwrite(content)], rounds
+    )
+    insert_again, append = _alternate(
+        [lambda n: engine.insert([Write(_item(rounds + n, vectors[n]))]), lambda _: appended.append(content)], rounds
+    )
+    update, raw_small = _alternate(
+        [
+            lambda n: engine.update_fields([FieldUpdate(f"item-{n}", add={"access_count": 1})]),
+            lambda _: zeroed.overwrite(content[:100]),
+        ],
+        rounds,
+    )
+    zeroed.close()
+    appended.close()
+    _against(table, f"durable insert ({size} bytes)", insert, "raw pwrite+fdatasync", raw, "≤ 1.5")
+    _against(table, "  the same", insert_again, "raw append+fsync", append, "")
+    _against(table, "update_fields", update, "raw pwrite+fdatasync, 100 bytes", raw_small, "≤ 1.4")
+
+
+def _measure_reads(table: Table, engine: T4DXEngine, vectors: np.ndarray, rows: int, rounds: int) -> None:
+    stored = np.ascontiguousarray(vectors[:rows])
+    unit = stored / np.linalg.norm(stored, axis=1, keepdims=True)
+    index = FlatIndex.build(unit)
+    rng = np.random.default_rng(SEED + 1)
+    questions = rng.standard_normal((rounds, DIMENSION)).astype(np.float32)
+
+    def scan(question: np.ndarray) -> np.ndarray:
+        scores = unit @ question
+        best = np.argpartition(scores, len(scores) - 10)[-10:]
+        ordered: np.ndarray = best[np.argsort(-scores[best])]
+        return ordered
+
+    directions = questions / np.linalg.norm(questions, axis=1, keepdims=True)
+    ours, raw = _alternate(
+        [lambda at: engine.search(questions[at], 10), lambda at: index.search(directions[at], 10)], rounds
+    )
+    ours_again, plain = _alternate(
+        [lambda at: engine.search(questions[at], 10), lambda at: scan(directions[at])], rounds
+    )
+    filtered, plain_again = _alternate(
+        [lambda at: engine.search(questions[at], 10, where=Leaf("n", "eq", 7)), lambda at: scan(directions[at])], rounds
+    )
+    (got,) = _alternate([lambda at: engine.get([f"item-{at}"])], rounds)
+    _against(table, "search, k = 10", ours, "raw AnnIndex call", raw, "≤ 1.3")
+    _against(table, "  the same", ours_again, "numpy X@q + argpartition", plain, "≤ 1.3")
+    _against(table, "search, filter of 1 %", filtered, "numpy X@q + argpartition", plain_again, "")
+    p50, p99 = percentiles(got)
+    table.row("get", p50, p99, "", None, None, "≤ 0.05 ms")
+
+
+def _writers(engine: T4DXEngine, vectors: np.ndarray, writers: int, each: int) -> float:
+    def work(writer: int) -> None:
+        for n in range(each):
+            engine.insert([Write(_item(1_000_000 + 10_000 * writers + writer * each + n, vectors[n]))])
+
+    with ThreadPoolExecutor(writers) as pool:
+        start = time.perf_counter()
+        list(pool.map(work, range(writers)))
+        return writers * each / (time.perf_counter() - start)
+
+
+def main(given: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=600)
+    options = parser.parse_args(given)
+    run(options.rows, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

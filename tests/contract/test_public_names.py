@@ -1,0 +1,96 @@
+"""Names that users were promised. One that goes, or changes its home, breaks somebody's program."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+from importlib.metadata import entry_points
+
+import pytest
+
+PROMISED = {
+    "t4dm": ["AsyncT4DM", "T4DM", "__version__"],
+    "t4dm.sdk": [
+        "AsyncT4DMClient",
+        "AuthenticationError",
+        "BatchAnswer",
+        "BatchItem",
+        "BatchRequest",
+        "ConflictError",
+        "DeleteAnswer",
+        "DeleteRequest",
+        "Filter",
+        "GetRequest",
+        "Health",
+        "HealthReport",
+        "HistoryAnswer",
+        "HistoryEntry",
+        "Hit",
+        "ListAnswer",
+        "ListRequest",
+        "Memory",
+        "MemoryList",
+        "MissingExtraError",
+        "ModelState",
+        "NotFoundError",
+        "Owner",
+        "PermissionDeniedError",
+        "ProtocolError",
+        "RateLimitError",
+        "Readiness",
+        "RecordIn",
+        "SearchAnswer",
+        "SearchRequest",
+        "Selection",
+        "ServerError",
+        "Space",
+        "SpaceList",
+        "SpaceRequest",
+        "SpaceStats",
+        "Stats",
+        "StoreRequest",
+        "T4DMClient",
+        "T4DMError",
+        "TimeRange",
+        "TouchAnswer",
+        "TouchRequest",
+        "TransportError",
+        "UnavailableError",
+        "UpdateRequest",
+        "ValidationError",
+        "VersionInfo",
+    ],
+    "t4dm.storage.t4dx": ["T4DXEngine"],
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in PROMISED.items() for name in names])
+def test_a_promised_name_is_there(module: str, name: str) -> None:
+    assert hasattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk"])
+def test_all_holds_the_promised_names_and_no_others(module: str) -> None:
+    assert sorted(importlib.import_module(module).__all__) == sorted(PROMISED[module])
+
+
+@pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk"])
+def test_a_name_that_does_not_exist_is_an_attribute_error(module: str) -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        importlib.import_module(module).nonsense  # noqa: B018
+
+
+def test_names_that_are_loaded_late_are_listed_by_dir() -> None:
+    assert {"T4DM", "AsyncT4DM"} <= set(dir(importlib.import_module("t4dm")))
+    assert {"T4DMClient", "Memory"} <= set(dir(importlib.import_module("t4dm.sdk")))
+
+
+def test_the_console_command_runs_the_command_line() -> None:
+    (command,) = entry_points(group="console_scripts", name="t4dm")
+
+    assert command.value == "t4dm.__main__:main"
+    assert callable(command.load())
+
+
+def test_the_package_is_typed() -> None:
+    assert (importlib.resources.files("t4dm") / "py.typed").is_file()

@@ -39,6 +39,7 @@ from t4dm_daemon.memory import filters, records
 from t4dm_daemon.memory.history import Event, events
 from t4dm_daemon.memory.ranking import DenseSignal, Hit, Question, Ranker
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
+from t4dm_daemon.memory.turns import MAX_ATTEMPTS, Turns
 from t4dm_daemon.storage.protocol import (
     PRESENT,
     Deletion,
@@ -51,8 +52,6 @@ from t4dm_daemon.storage.protocol import (
     Write,
 )
 
-MAX_ATTEMPTS: Final = 16
-"""How often an optimistic write is tried before the conflict is reported; each failure means another won."""
 _DELETE_PAGE: Final = 5_000
 _EXPORT_PAGE: Final = 500
 
@@ -89,6 +88,7 @@ class MemoryService:
         self._deadline_s = deadline_s
         self._bulk_deadline_s = bulk_deadline_s
         self._ranker = Ranker({"vector": [DenseSignal()]})
+        self._turns = Turns()
 
     @property
     def modes(self) -> list[str]:
@@ -140,43 +140,43 @@ class MemoryService:
         for at, item in enumerate(fresh):
             _check_dimension(handle, item.vector, record=at)
         deduplicated = [record.id is None and record.dedup == "exact" for record in given]
-        known: set[int] = set()
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            current: list[Item | None] = [None] * len(given)
-            if on_conflict == "merge":
-                current = handle.backend.get(ids, view=View(include_expired=True), with_vectors=True)
-            items = [
-                item if old is None else records.merged_item(record, old, item)
-                for record, old, item in zip(given, current, fresh, strict=True)
-            ]
-            if attempt == 1:  # a text that turned out not to be known any more is embedded at the second attempt
-                known = {
-                    at
-                    for at, item in enumerate(items)
-                    if deduplicated[at] and handle.backend.find_hash(item.content_hash) is not None
-                }
-            items = self._embedded(handle, given, items, current, known, bulk=bulk)
-            writes = [
-                Write(
-                    item,
-                    expected_version=_expected(on_conflict, old),
-                    dedup=deduplicated[at],
-                    only_duplicate=at in known,
-                    carry=frozenset() if old is None else _untouched(record),
-                )
-                for at, (record, item, old) in enumerate(zip(given, items, current, strict=True))
-            ]
-            try:
-                result = handle.backend.insert(writes, token=token)
-            except ConflictError as error:
-                is_race = error.code == ConflictError.code and (known or on_conflict == "merge")
-                if not is_race or attempt == MAX_ATTEMPTS:
-                    raise
-                known = set()
-                continue
+        known: set[int] | None = None
+        for lost in range(MAX_ATTEMPTS):
+            with self._turns.attempt(lost):
+                current: list[Item | None] = [None] * len(given)
+                if on_conflict == "merge":
+                    current = handle.backend.get(ids, view=View(include_expired=True), with_vectors=True)
+                items = [
+                    item if old is None else records.merged_item(record, old, item)
+                    for record, old, item in zip(given, current, fresh, strict=True)
+                ]
+                if known is None:  # a text that turned out not to be known any more is embedded at the next attempt
+                    known = {
+                        at
+                        for at, item in enumerate(items)
+                        if deduplicated[at] and handle.backend.find_hash(item.content_hash) is not None
+                    }
+                items = self._embedded(handle, given, items, current, known, bulk=bulk)
+                writes = [
+                    Write(
+                        item,
+                        expected_version=_expected(on_conflict, old),
+                        dedup=deduplicated[at],
+                        only_duplicate=at in known,
+                        carry=frozenset() if old is None else _untouched(record),
+                    )
+                    for at, (record, item, old) in enumerate(zip(given, items, current, strict=True))
+                ]
+                try:
+                    result = handle.backend.insert(writes, token=token)
+                except ConflictError as error:
+                    if error.code != ConflictError.code or not (known or on_conflict == "merge"):
+                        raise
+                    known = set()
+                    continue
             self._touch_duplicates(handle, result)
             return handle, result
-        raise AssertionError("unreachable")
+        raise ConflictError("these memories keep changing; try again")
 
     def _embedded(
         self,
@@ -231,44 +231,50 @@ class MemoryService:
             NotFoundError, ConflictError (with `expected_version`), InvalidInputError.
         """
         handle = self.spaces.open(space)
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            current = self._one(handle, memory_id, view=View(include_expired=True), with_vectors=True)
-            if request.expected_version not in (None, current.version):
-                raise ConflictError(
-                    f"memory {memory_id!r} is at version {current.version}, not {request.expected_version}",
-                    id=memory_id,
-                    expected=request.expected_version,
-                    found=current.version,
-                )
-            item = records.patched_item(request, current)
-            _check_dimension(handle, item.vector)
-            changed = records.changed_fields(current, item)
-            if not changed:
-                return current
-            if records.is_learning_state(changed) and request.expected_version is None:
-                values = {name: getattr(item, name) for name in changed & set(MUTABLE_FIELDS)}
-                if all(handle.backend.update_fields([FieldUpdate(memory_id, set=values)])):
-                    return self._one(handle, memory_id, view=View(include_expired=True), with_vectors=False)
-                continue
-            if "content" in changed and request.vector is None and current.vector is not None:
-                item = self._reembedded(handle, item)
-            elif "content" in changed and item.vector is None and handle.embeds and not current.content.strip():
-                item = self._reembedded(handle, item)
-            write = Write(
-                dataclasses.replace(item, updated_at=UNBOUNDED),
-                expected_version=current.version,
-                carry=frozenset(MUTABLE_FIELDS) - changed,
-            )
-            try:
-                result = handle.backend.insert([write])
-            except ConflictError:
-                if request.expected_version is not None or attempt == MAX_ATTEMPTS:
-                    raise
-                continue
-            return self._one(
-                handle, memory_id, view=View(known_at=result.recorded_at, include_expired=True), with_vectors=False
-            )
+        for lost in range(MAX_ATTEMPTS):
+            with self._turns.attempt(lost):
+                item = self._try_update(handle, memory_id, request)
+            if item is not None:
+                return item
         raise ConflictError(f"memory {memory_id!r} keeps changing; try again", id=memory_id)
+
+    def _try_update(self, handle: SpaceHandle, memory_id: str, request: m.UpdateRequest) -> Item | None:
+        """Return the changed memory, None when another change came in between."""
+        current = self._one(handle, memory_id, view=View(include_expired=True), with_vectors=True)
+        if request.expected_version not in (None, current.version):
+            raise ConflictError(
+                f"memory {memory_id!r} is at version {current.version}, not {request.expected_version}",
+                id=memory_id,
+                expected=request.expected_version,
+                found=current.version,
+            )
+        item = records.patched_item(request, current)
+        _check_dimension(handle, item.vector)
+        changed = records.changed_fields(current, item)
+        if not changed:
+            return current
+        if records.is_learning_state(changed) and request.expected_version is None:
+            values = {name: getattr(item, name) for name in changed & set(MUTABLE_FIELDS)}
+            if all(handle.backend.update_fields([FieldUpdate(memory_id, set=values)])):
+                return self._one(handle, memory_id, view=View(include_expired=True), with_vectors=False)
+            return None
+        if "content" in changed and request.vector is None and current.vector is not None:
+            item = self._reembedded(handle, item)
+        elif "content" in changed and item.vector is None and handle.embeds and not current.content.strip():
+            item = self._reembedded(handle, item)
+        write = Write(
+            dataclasses.replace(item, updated_at=UNBOUNDED),
+            expected_version=current.version,
+            carry=frozenset(MUTABLE_FIELDS) - changed,
+        )
+        try:
+            result = handle.backend.insert([write])
+        except ConflictError:
+            if request.expected_version is not None:
+                raise
+            return None
+        view = View(known_at=result.recorded_at, include_expired=True)
+        return self._one(handle, memory_id, view=view, with_vectors=False)
 
     def _reembedded(self, handle: SpaceHandle, item: Item) -> Item:
         if not handle.embeds:

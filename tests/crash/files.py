@@ -130,7 +130,12 @@ class ForgetfulFileSystem(FileSystem):
     def remove(self, path: Path) -> None:
         if path.exists():
             old = path.read_bytes()
-            self._names.append((path.parent, lambda: path.write_bytes(old) and None))
+
+            def undo() -> None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(old)
+
+            self._names.append((path.parent, undo))
         super().remove(path)
 
     def make_directory(self, path: Path) -> None:

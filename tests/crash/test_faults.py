@@ -33,7 +33,7 @@ class _Counter:
 
 
 def _open(root: Path, fs: FileSystem) -> T4DXEngine:
-    return T4DXEngine(root, fs=fs, clock=RecordClock(_Counter()), flush_items=1000)
+    return T4DXEngine(root, fs=fs, clock=RecordClock(_Counter()), flush_items=1000, merge_in_background=False)
 
 
 def _state(root: Path, copy: Path) -> State:

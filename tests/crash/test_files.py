@@ -8,25 +8,30 @@ from pathlib import Path
 import pytest
 
 from t4dm_daemon.core.errors import CorruptionError, DaemonError
-from t4dm_daemon.core.item import Item
+from t4dm_daemon.core.item import Edge, Item
 from t4dm_daemon.storage.protocol import Write
 from t4dm_daemon.storage.t4dx import Database
 from tests.unit.storage.t4dx.items import UnsyncedFileSystem, vectors
 
 ROWS = 60
-OPTIONS = {"ann_min_rows": 50, "fs": UnsyncedFileSystem()}
+OPTIONS = {"ann_min_rows": 50, "merge_in_background": False, "fs": UnsyncedFileSystem()}
 
 
 def _fill(root: Path) -> None:
     with Database(root, **OPTIONS) as database:
         engine = database.create_space("notes")
-        engine.insert([Write(Item(id=f"{n}", content=f"text {n}", vector=one)) for n, one in enumerate(vectors(ROWS))])
+        items = [Item(id=f"{n}", content=f"text {n}", vector=one) for n, one in enumerate(vectors(ROWS))]
+        engine.insert([Write(one) for one in items], [Edge("1", "2", "CAUSES", 0.5), Edge("2", "3", "USES")])
+        engine.put_blob("model", b"weights")
+        engine.compact()
 
 
 def _read(root: Path) -> list[tuple[str, float]]:
     with Database(root, **OPTIONS) as database:
         engine = database.space("notes")
         assert engine.scan(limit=1).total == ROWS
+        assert engine.blob("model") == b"weights"
+        assert [(one.id, one.depth) for one in engine.traverse(["1"], depth=2)] == [("2", 1), ("3", 2)]
         return [(hit.item.content, hit.similarity) for hit in engine.search(vectors(1)[0], 5)]
 
 
@@ -50,7 +55,7 @@ def test_the_store_has_every_kind_of_file(store: Path) -> None:
     kinds = {path.name.split("-")[0] for path in _files(store)}
 
     assert {"FORMAT", "CATALOG", "CURRENT", "MANIFEST", "columns.bin", "blobs.bin", "vectors.f32"} <= kinds
-    assert {"index.faiss", "000001", "000000000001.wal"} <= kinds
+    assert {"index.faiss", "edges.bin", "000001", "000000000001.wal"} <= kinds
 
 
 @pytest.mark.parametrize("damage", ["removed", "emptied", "cut", "grown", "flipped"])
@@ -121,7 +126,8 @@ def test_a_damaged_index_is_built_again_once_and_then_known(store: Path, tmp_pat
     root = _copy(store, tmp_path)
     (path,) = root.rglob("index.faiss")
     path.write_bytes(b"not an index")
-    _read(root)
+    with Database(root, **OPTIONS) as database:
+        database.space("notes").compact()
     built = path.stat().st_mtime_ns
 
     _read(root)

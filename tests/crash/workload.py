@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from t4dm_daemon.core.item import Edge, Item
-from t4dm_daemon.storage.protocol import Deletion, FieldUpdate, Token, Write
+from t4dm_daemon.storage.protocol import Deletion, EdgeChange, FieldUpdate, Token, Write
 from t4dm_daemon.storage.t4dx import T4DXEngine
 
 State = dict[str, Any]
@@ -57,5 +57,12 @@ def steps() -> list[Callable[[T4DXEngine], Any]]:
         lambda engine: engine.delete([Deletion("c")]),
         lambda engine: engine.flush(),
         lambda engine: engine.insert([Write(_item("c", 7)), Write(_item("f", 8))], [Edge("c", "f", "PART_OF", 0.25)]),
+        lambda engine: engine.update_edges([EdgeChange("c", "f", "PART_OF", add=0.5)]),
+        lambda engine: engine.compact(everything=True),
+        lambda engine: engine.scale_edges(multiply=0.5),
+        lambda engine: engine.remove_edges([("e", "a", "USES")]),
+        lambda engine: engine.purge(["a"]),
+        lambda engine: engine.insert([Write(_item("g", 9))]),
+        lambda engine: engine.compact(everything=True),
         lambda engine: engine.update_fields([FieldUpdate("f", {}, {"access_count": 3})]),
     ]

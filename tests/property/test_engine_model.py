@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -17,13 +18,15 @@ from t4dm_daemon.core.clock import OPEN, UNBOUNDED, RecordClock
 from t4dm_daemon.core.errors import ConflictError, IdempotencyMismatchError, InvalidInputError
 from t4dm_daemon.core.filter import Leaf
 from t4dm_daemon.core.item import Edge, Item
-from t4dm_daemon.storage.protocol import Deletion, FieldUpdate, Outcome, Token, View, Write
+from t4dm_daemon.storage.protocol import Deletion, EdgeChange, FieldUpdate, Outcome, Token, View, Write
 from t4dm_daemon.storage.t4dx import T4DXEngine
+from t4dm_daemon.storage.t4dx.compaction import SizeTiered
 from tests.support.copies import copy_store
 from tests.unit.storage.t4dx.items import UnsyncedFileSystem
 
 IDS = ["a", "b", "c", "d", "é", "00000000-0000-7000-8000-000000000001"]
 ids = st.sampled_from(IDS)
+weights = st.sampled_from([0.0, 0.5, 1.0])
 vectors = st.one_of(
     st.none(), st.tuples(*[st.sampled_from([-1.0, 0.25, 1.0])] * 3).map(lambda one: np.array(one, np.float32))
 )
@@ -58,6 +61,19 @@ class Wall:
         return self.now
 
 
+@dataclasses.dataclass
+class Link:
+    """What the model believes of one link."""
+
+    edge: Edge
+    recorded_at: int
+    recorded_until: int = OPEN
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        return self.edge.source, self.edge.target, self.edge.type
+
+
 class EngineBesideModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +81,9 @@ class EngineBesideModel(RuleBasedStateMachine):
         self.copies = 0
         self.wall = Wall()
         self.versions: list[Item] = []  # everything that ever was, oldest first
-        self.links: dict[tuple[str, str, str], Edge] = {}
+        self.links: list[Link] = []
+        self.purged_before = UNBOUNDED
+        self.blobs: dict[str, bytes] = {}
         self.tokens: dict[bytes, tuple[bytes, Any]] = {}
         self.next_seq = 1
         self.moments: list[int] = []
@@ -78,7 +96,14 @@ class EngineBesideModel(RuleBasedStateMachine):
 
     def open(self) -> T4DXEngine:
         return T4DXEngine(
-            self.root, fs=UnsyncedFileSystem(), clock=RecordClock(self.wall), flush_items=self.flush_items
+            self.root,
+            fs=UnsyncedFileSystem(),
+            clock=RecordClock(self.wall),
+            flush_items=self.flush_items,
+            ann="flat" if self.flush_items == 8 else "faiss",
+            ann_min_rows=4,
+            merge_policy=SizeTiered(fan_in=2, max_rows=5),
+            merge_in_background=False,
         )
 
     def teardown(self) -> None:
@@ -101,6 +126,13 @@ class EngineBesideModel(RuleBasedStateMachine):
             and (view.include_expired or one.expires_at > now)
             and (view.as_of is None or one.valid_from <= view.as_of < one.valid_to)
         ]
+
+    def current_links(self) -> list[Link]:
+        return [one for one in self.links if one.recorded_until == OPEN]
+
+    def visible_links(self, view: View) -> list[Edge]:
+        moment = self.engine.snapshot() if view.known_at is None else min(view.known_at, self.engine.snapshot())
+        return [one.edge for one in self.links if one.recorded_at <= moment < one.recorded_until]
 
     def close_version(self, one: Item, time: int) -> None:
         self.change(one, recorded_until=time)
@@ -187,7 +219,9 @@ class EngineBesideModel(RuleBasedStateMachine):
         assert done == [before is not None and expected in (None, before.version)]
         if done == [True] and before is not None:
             self.close_version(before, self.engine.snapshot())
-            self.links = {key: one for key, one in self.links.items() if name not in (one.source, one.target)}
+            for link in self.current_links():
+                if name in link.name[:2]:
+                    link.recorded_until = self.engine.snapshot()
 
     @rule(name=ids, importance=st.sampled_from([0.0, 1.0]), count=st.sampled_from([-1, 1, 5]), add=st.floats(-1, 1))
     def update(self, name: str, importance: float, count: int, add: float) -> None:
@@ -216,9 +250,80 @@ class EngineBesideModel(RuleBasedStateMachine):
             return
         assert self.current(source) is not None
         assert self.current(end) is not None
-        old = self.links.get((source, kind, end))
-        created = old.created_at if old else result.recorded_at
-        self.links[source, kind, end] = dataclasses.replace(edge, created_at=created)
+        old = next((one for one in self.current_links() if one.name == (source, end, kind)), None)
+        if old is None:
+            created = dataclasses.replace(edge, created_at=result.recorded_at)
+            self.links.append(Link(created, result.recorded_at))
+        else:
+            old.edge = dataclasses.replace(old.edge, weight=weight)
+
+    @rule(
+        source=ids, end=ids, kind=st.sampled_from(["CAUSES", "USES"]), add=st.floats(-1, 1), value=st.none() | weights
+    )
+    def weigh(self, source: str, end: str, kind: str, add: float, value: float | None) -> None:
+        found = [one for one in self.current_links() if one.name == (source, end, kind)]
+        for one in found:
+            before = one.edge.weight if value is None else value
+            one.edge = dataclasses.replace(one.edge, weight=min(1.0, max(0.0, before + add)))
+
+        weights = self.engine.update_edges([EdgeChange(source, end, kind, add=add, set=value)])
+
+        assert weights == ([found[0].edge.weight] if found else [None])
+
+    @rule(source=ids, end=ids, kind=st.sampled_from(["CAUSES", "USES"]))
+    def unlink(self, source: str, end: str, kind: str) -> None:
+        found = [one for one in self.current_links() if one.name == (source, end, kind)]
+        assert self.engine.remove_edges([(source, end, kind)]) == [bool(found)]
+        for one in found:
+            one.recorded_until = self.engine.snapshot()
+
+    @rule(
+        multiply=st.sampled_from([0.5, 1.0, 2.0]),
+        low=st.sampled_from([0.0, 0.25]),
+        types=st.sampled_from([None, ["USES"], []]),
+        sources=st.none() | st.lists(ids, max_size=2),
+    )
+    def scale(self, multiply: float, low: float, types: list[str] | None, sources: list[str] | None) -> None:
+        count = 0
+        for one in self.current_links():
+            if (types is None or one.edge.type in types) and (sources is None or one.edge.source in sources):
+                count += 1
+                one.edge = dataclasses.replace(one.edge, weight=min(1.0, max(low, one.edge.weight * multiply)))
+        assert self.engine.scale_edges(multiply=multiply, low=low, types=types, sources=sources) == count
+
+    @rule(names=st.lists(ids, max_size=2), back=st.none() | st.integers(0, 3))
+    def purge(self, names: list[str], back: int | None) -> None:
+        before = None if back is None or not self.versions else self.engine.snapshot() - back
+        gone = [
+            one
+            for one in self.versions
+            if one.recorded_until != OPEN and (one.id in names or (before is not None and one.recorded_until <= before))
+        ]
+        self.versions = [one for one in self.versions if not any(one is other for other in gone)]
+        self.links = [
+            one
+            for one in self.links
+            if one.recorded_until == OPEN
+            or not (set(names) & set(one.name[:2]) or (before is not None and one.recorded_until <= before))
+        ]
+        if before is not None:
+            self.purged_before = max(self.purged_before, before)
+        assert self.engine.purge(names, before=before) == len(gone)
+
+    @rule(everything=st.booleans(), level=st.sampled_from([None, 0, 1, 2]))
+    def compact(self, everything: bool, level: int | None) -> None:
+        report = self.engine.compact(everything=everything, level=level)
+        assert self.engine.stats()["segments"] == report.segments_after
+        if everything:
+            assert report.rows_after == len(self.versions)
+            assert report.segments_after <= max(1, -(-report.rows_after // 5))
+
+    @rule(name=st.sampled_from(["model", "ü/.."]), content=st.none() | st.binary(max_size=9))
+    def keep_a_blob(self, name: str, content: bytes | None) -> None:
+        self.engine.put_blob(name, content)
+        self.blobs.pop(name, None)
+        if content is not None:
+            self.blobs[name] = content
 
     @rule(step=st.sampled_from([-5, 0, 1, 10**7]))
     def clock_moves(self, step: int) -> None:
@@ -265,6 +370,16 @@ class EngineBesideModel(RuleBasedStateMachine):
                     page = self.engine.scan(view=view, order=order, descending=descending, limit=3, after=page.after)
                     found += [item.id for item in page.items]
                 assert found == [one.id for one in ordered]
+        edges = self.visible_links(view)
+        for name in IDS:
+            found = {(one.source, one.type, one.target): one for one in self.engine.edges(name, view=view)}
+            at_it = [one for one in edges if name in (one.source, one.target)]
+            assert found == {(one.source, one.type, one.target): one for one in at_it}
+            for direction in ("out", "in", "both"):
+                reached = self.engine.traverse(
+                    [name], depth=2, direction=direction, types=["USES", "CAUSES"], view=view
+                )
+                assert {one.id: one.depth for one in reached} == _reached(name, edges, direction, set(wanted))
         for where in (None, Leaf("categories", "contains", "x")):
             self.check_search(view, [one for one in wanted.values() if where is None or "x" in one.categories], where)
 
@@ -300,7 +415,11 @@ class EngineBesideModel(RuleBasedStateMachine):
     @invariant()
     def earlier_moments_read_the_same(self) -> None:
         for moment in self.moments[-2:]:
-            self.check_view(View(known_at=moment))
+            if moment >= self.purged_before:
+                self.check_view(View(known_at=moment))
+            else:
+                with pytest.raises(InvalidInputError, match="purged"):
+                    self.engine.get(["a"], view=View(known_at=moment))
 
     @invariant()
     def histories_and_links_are_the_models(self) -> None:
@@ -310,14 +429,26 @@ class EngineBesideModel(RuleBasedStateMachine):
             assert len(found) == len(versions)
             for item, version in zip(found, versions, strict=True):
                 _assert_same(item, version, is_past=False)
-            wanted = {key: edge for key, edge in self.links.items() if name in (key[0], key[2])}
-            assert {(one.source, one.type, one.target): one for one in self.engine.edges(name)} == wanted
+        assert self.engine.blob_names() == sorted(self.blobs)
+        assert {name: self.engine.blob(name) for name in self.blobs} == self.blobs
         for hashed in (1, 2, 2**64 - 1):
             same = [one for one in self.visible(View()) if one.content_hash == hashed]
             first = min(same, key=lambda one: one.seq).id if same else None
             assert self.engine.find_hash(hashed) == first
         assert self.engine.stats()["items"] == len(self.visible(View()))
         assert self.engine.stats()["versions"] == len(self.versions)
+
+
+def _reached(start: str, edges: list[Edge], direction: str, visible: set[str]) -> dict[str, int]:
+    """Two hops, the slow way."""
+    ways = [(one.source, one.target) for one in edges if direction in ("out", "both")]
+    ways += [(one.target, one.source) for one in edges if direction in ("in", "both")]
+    found: dict[str, int] = {}
+    frontier = {start} & visible
+    for depth in (1, 2):
+        frontier = {end for begin, end in ways if begin in frontier and end in visible} - {start, *found}
+        found |= dict.fromkeys(frontier, depth)
+    return found
 
 
 def _assert_same(item: Item | None, version: Item | None, *, is_past: bool) -> None:

@@ -16,9 +16,9 @@ def copy_store(root: Path, copy: Path, *, engine: T4DXEngine | None = None) -> P
     A copy made file by file while they work would be one that no moment had: it could hold a name whose file was
     gone when its turn came. With `engine`, whose files they are, a flush that has not begun stays undone.
     """
-    with engine._flush_lock if engine else contextlib.nullcontext():
+    with engine._flusher.lock if engine else contextlib.nullcontext():
         for thread in threading.enumerate():
-            if thread.name == "t4dx-wal" or (engine is None and thread.name == "t4dx-flush"):
+            if thread.name == "t4dx-wal" or (engine is None and thread.name in ("t4dx-flush", "t4dx-merge")):
                 thread.join(60)
                 assert not thread.is_alive(), thread.name
         return Path(shutil.copytree(root, copy))

@@ -18,6 +18,7 @@ from t4dm_daemon.core.item import Edge, Item
 
 Status = Literal["created", "updated", "duplicate"]
 Order = Literal["insertion", "created_at", "event_time"]
+Direction = Literal["out", "in", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,26 @@ class Deletion:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeChange:
+    """Change the weight of a current link in place: `set` it, then `add`; it stays within [0, 1]."""
+
+    source: str
+    target: str
+    type: str
+    add: float = 0.0
+    set: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An item that a traversal came to, after how many hops, and the link by which it first did."""
+
+    id: str
+    depth: int
+    edge: Edge
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """A search hit: the item and its cosine similarity to the query, in [-1, 1]."""
 
@@ -209,8 +230,8 @@ class StorageBackend(Protocol):
         """
         ...
 
-    def edges(self, item_id: str, *, direction: Literal["out", "in", "both"] = "both") -> list[Edge]:
-        """Return the edges at an item whose both ends are current."""
+    def edges(self, item_id: str, *, direction: Direction = "both", view: View = PRESENT) -> list[Edge]:
+        """Return the links at an item that are visible in the view, by ends and type."""
         ...
 
     def update_fields(self, updates: Sequence[FieldUpdate]) -> list[bool]:
@@ -219,6 +240,64 @@ class StorageBackend(Protocol):
 
     def delete(self, deletions: Sequence[Deletion]) -> list[bool]:
         """Close the current versions; False where there was none (or another version than expected)."""
+        ...
+
+    def update_edges(self, changes: Sequence[EdgeChange]) -> list[float | None]:
+        """Change weights in place, durably; return the new ones, None where there is no such link."""
+        ...
+
+    def remove_edges(self, names: Sequence[tuple[str, str, str]]) -> list[bool]:
+        """End links named (source, target, type), durably; False where there was none."""
+        ...
+
+    def scale_edges(
+        self,
+        *,
+        multiply: float = 1.0,
+        add: float = 0.0,
+        low: float = 0.0,
+        high: float = 1.0,
+        types: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> int:
+        """Set the weight w of every current link chosen to clip(w * multiply + add, low, high); return how many."""
+        ...
+
+    def traverse(
+        self,
+        start: Sequence[str],
+        *,
+        types: Sequence[str] | None = None,
+        direction: Direction = "out",
+        depth: int = 1,
+        limit: int = 1000,
+        view: View = PRESENT,
+    ) -> list[Reached]:
+        """Return the visible items within `depth` hops, nearest first, then by weight (falling) and id.
+
+        The start is not among them. A link counts when it and both its ends are visible in the view.
+        """
+        ...
+
+    def path(
+        self,
+        source: str,
+        target: str,
+        *,
+        types: Sequence[str] | None = None,
+        direction: Direction = "out",
+        max_depth: int = 6,
+        view: View = PRESENT,
+    ) -> list[Edge] | None:
+        """Return a shortest path as its links in order, empty when both are one item, None when there is none."""
+        ...
+
+    def purge(self, ids: Sequence[str] = (), *, before: int | None = None) -> int:
+        """Forget ended versions for good: those of `ids`, and all that ended at or before `before`.
+
+        They are gone from every answer at once, `known_at` included, and from the files when their segments are
+        merged (`compact`). Reading with an earlier `known_at` than `before` is refused from then on.
+        """
         ...
 
     def snapshot(self) -> int:

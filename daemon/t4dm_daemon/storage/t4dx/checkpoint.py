@@ -1,10 +1,11 @@
-"""Flush: from memory to segments, and the manifest that says which files are the truth.
+"""The manifest that says which files are the truth, and how a new one comes into force.
 
     CURRENT                  name of the manifest in force; written when the space is made, and never missing since
-    MANIFEST-NNNNNN          format, dimension, counters, checkpoint LSN, segments with sizes and checksums
-    seg/NNNNNN/              immutable files of a segment
+    MANIFEST-NNNNNN          counters, checkpoint LSN, segments with sizes and checksums, named blobs
+    seg/NNNNNN/              immutable files of a segment (`segment_files.py`)
     cols/NNNNNN-M.bin        its mutable columns as of manifest M
-    state/M.bin              edges and idempotency tokens as of manifest M
+    state/M.bin              idempotency tokens as of manifest M
+    blobs/M.bin              a named blob, put by attempt M
 
 A checkpoint is taken under the apply lock (`Capture`: references to frozen memtables, copies of the mutable
 columns that changed) and written without it. Recovery loads the manifest and replays the records after its LSN,
@@ -16,34 +17,34 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, Final
 
 from t4dm_daemon.core.errors import CorruptionError, StorageError
 from t4dm_daemon.storage.t4dx import checked
-from t4dm_daemon.storage.t4dx.ann import BACKENDS
+from t4dm_daemon.storage.t4dx.ann import BACKENDS, AnnIndex
 from t4dm_daemon.storage.t4dx.component import Component
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.memtable import Memtable
-from t4dm_daemon.storage.t4dx.schema import MUTABLE
-from t4dm_daemon.storage.t4dx.segment import (
-    Segment,
+from t4dm_daemon.storage.t4dx.segment import Mutable, Segment, load_mutable
+from t4dm_daemon.storage.t4dx.segment_files import (
+    Facts,
+    FileFacts,
     check_file,
-    load_mutable,
-    pack_mutable,
+    source_of,
+    write_file,
     write_mutable,
-    write_rows,
+    write_segment,
 )
 
 logger = logging.getLogger(__name__)
 
-Mutable = dict[str, npt.NDArray[Any]]
+MAX_BLOB_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +52,58 @@ class Capture:
     """What a checkpoint will write: the state of the space after record `lsn`."""
 
     lsn: int
-    changed: list[tuple[Component, Mutable]]
+    order: tuple[Component, ...]
+    """All components but the one that takes writes, oldest first."""
+    changed: dict[Component, Mutable]
+    """Mutable columns that a file must be written of."""
     state: dict[str, Any] | None
-    """Edges and tokens, None when they have not changed."""
+    """Tokens, None when they have not changed."""
     counters: dict[str, Any]
-    """`dimension`, `next_seq`, `moment`."""
+    """`dimension`, `next_seq`, `moment`, `purged_before`."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SegmentFacts:
     """A segment as the manifest knows it."""
 
     number: int
-    files: dict[str, dict[str, int]]
+    files: FileFacts
     mutable: str
-    mutable_facts: dict[str, int]
+    mutable_facts: Facts
+    level: int = 0
 
 
-def copy_mutable(component: Component) -> Mutable:
-    """Return the mutable columns as they are now. Requires: the engine's apply lock."""
-    return {name: np.array(component.numbers[name][: component.rows]) for name in MUTABLE}
+class Pace:
+    """How hard work in the background may work, and whether it should stop.
+
+    Args:
+        cancel: Set to stop it.
+        rest: Share of the time in which it rests, in [0, 1): 0.5 works half of the time.
+    """
+
+    def __init__(self, cancel: threading.Event | None = None, *, rest: float = 0.0) -> None:
+        self.cancel = cancel or threading.Event()
+        self._rest = rest
+        self._since = time.monotonic()
+
+    def __call__(self) -> None:
+        """Rest a little, in proportion to the work since the last call. Raises InterruptedError when cancelled."""
+        self.throttle()
+        if self.cancel.is_set():
+            raise InterruptedError("the work was cancelled")
+
+    def throttle(self) -> None:
+        if self._rest:
+            worked = time.monotonic() - self._since
+            self.cancel.wait(min(1.0, worked * self._rest / (1.0 - self._rest)))
+            self._since = time.monotonic()
 
 
 class Checkpoints:
     """Write checkpoints of one space, and load the newest.
 
-    Not thread-safe: the engine's flush lock is held around every call.
+    The engine's flush lock is held around every call but `reserve`, `abandon` and `build_index`; `_numbers_lock`
+    guards `_next_segment` and `_reserved`.
     """
 
     def __init__(self, fs: FileSystem, root: Path, *, ann: str, ann_min_rows: int, verify: bool) -> None:
@@ -89,9 +116,14 @@ class Checkpoints:
         self._is_unsure = False
         """Replacing CURRENT failed: either manifest may be in force, so the files of both stay."""
         self._next_manifest = 1
+        self._numbers_lock = threading.Lock()
         self._next_segment = 1
         """Numbers are never used twice, so a failed attempt's files are never taken for another's."""
-        self._state_file: tuple[str, dict[str, int]] | None = None
+        self._reserved: set[int] = set()
+        """Segments that are being written: no manifest names them, but they are no strangers."""
+        self._blobs: dict[str, tuple[str, Facts]] = {}
+        self._counters: dict[str, Any] = {}
+        self._state_file: tuple[str, Facts] | None = None
         self._segments: list[SegmentFacts] = []
         self.lsn = 0
         """Records up to this one are in segments."""
@@ -106,7 +138,7 @@ class Checkpoints:
         """
         current = self._root / "CURRENT"
         if not self._fs.exists(current):
-            if any(self._fs.list(self._root / folder) for folder in ("seg", "cols", "state", "wal")):
+            if any(self._fs.list(self._root / folder) for folder in ("seg", "cols", "state", "blobs", "wal")):
                 raise CorruptionError(f"{current}: this file is missing; restore a backup", file=str(current))
             self._remove_strangers()
             self._put_in_force(self._take_number(), self._manifest_of(0, {}, None, []))
@@ -120,88 +152,114 @@ class Checkpoints:
         self._next_manifest = self._manifest + 1
         self._next_segment = manifest["next_segment"]
         self.lsn = manifest["lsn"]
+        self._counters = manifest["counters"]
         self._segments = [SegmentFacts(*one) for one in manifest["segments"]]
+        self._blobs = {name: (file, facts) for name, (file, facts) in manifest.get("blobs", {}).items()}
         state: dict[str, Any] = {}
         if manifest["state"] is not None:
             self._state_file = (manifest["state"][0], manifest["state"][1])
             content = check_file(self._fs, self._root / self._state_file[0], self._state_file[1])
             state = checked.decode(self._root / self._state_file[0], bytes(content))
         self._remove_strangers()
-        indexes = [facts.files.get(self._index_name()) for facts in self._segments]
-        segments = [self._open(facts) for facts in self._segments]
-        if indexes != [facts.files.get(self._index_name()) for facts in self._segments]:
-            # An index was built again: note its checksum, or it would be built again at every start.
-            manifest = self._manifest_of(self.lsn, manifest["counters"], self._state_file, self._segments)
-            try:
-                self._put_in_force(self._take_number(), manifest)
-            except (OSError, StorageError) as error:
-                logger.warning("a graph index was not noted", extra={"reason": str(error)})
-        return segments, manifest["counters"], state
+        return [self._open(facts) for facts in self._segments], self._counters, state
 
     def _open(self, facts: SegmentFacts) -> Segment:
-        path = self._root / facts.mutable
+        path, directory = self._root / facts.mutable, self._segment_directory(facts.number)
+        for name in self._fs.list(directory):
+            if name not in facts.files:
+                self._fs.remove(directory / name)  # a graph that was built, but not noted before a crash
         content = check_file(self._fs, path, facts.mutable_facts)
         segment = Segment(
             self._fs,
-            self._segment_directory(facts.number),
+            directory,
             number=facts.number,
             facts=facts.files,
             mutable=load_mutable(path, content),
+            level=facts.level,
             verify=self._verify,
         )
-        self._attach_index(segment)
+        self._load_index(segment)
         return segment
 
     def _segment_directory(self, number: int) -> Path:
         return self._root / "seg" / f"{number:06}"
 
-    def _attach_index(self, segment: Segment) -> None:
-        """Load the segment's graph, or build it again when its file is missing or not what was written."""
-        vectors = segment.vectors()
-        if self._ann == "flat" or vectors is None or segment.rows < self._ann_min_rows:
+    # Graph indexes ------------------------------------------------------------------------------------
+
+    def may_have_index(self, segment: Segment) -> bool:
+        return self._ann != "flat" and segment.rows >= self._ann_min_rows and segment.vectors() is not None
+
+    def _load_index(self, segment: Segment) -> None:
+        """Load the segment's graph; one that is missing or not what was written is built again later."""
+        path = segment.directory / self._index_name()
+        if not self.may_have_index(segment) or path.name not in segment.facts:
             return
-        path = self._segment_directory(segment.number_in_manifest) / self._index_name()
-        if path.name in segment.facts:
-            try:
-                check_file(self._fs, path, segment.facts[path.name])
-                segment.index = BACKENDS[self._ann].load(path)
-            except (CorruptionError, RuntimeError) as error:
-                logger.warning("graph index is built again", extra={"file": str(path), "reason": str(error)})
-            except ImportError as error:
-                logger.warning("no graph index: searches scan all rows", extra={"reason": str(error)})
-                return
-        if segment.index is None:
-            self._build_index(segment, path)
+        try:
+            check_file(self._fs, path, segment.facts[path.name])
+            segment.index = BACKENDS[self._ann].load(path)
+        except (CorruptionError, RuntimeError) as error:
+            logger.warning("graph index is built again", extra={"file": str(path), "reason": str(error)})
+        except ImportError as error:
+            logger.warning("no graph index: searches scan all rows", extra={"reason": str(error)})
 
     def _index_name(self) -> str:
         return f"index.{BACKENDS[self._ann].kind}"
 
-    def _build_index(self, segment: Segment, path: Path) -> None:
-        """Build a segment's graph. Without one its rows are scanned, so a failure is logged and no more."""
+    def build_index(self, segment: Segment, base: AnnIndex | None, first: int, *, pace: Pace) -> AnnIndex | None:
+        """Build a segment's graph and write its file; without one its rows are scanned, so a failure is logged.
+
+        Args:
+            segment: Not yet in use, or without a graph.
+            base: A graph over the rows before `first`, to be extended.
+            first: The first row to add.
+            pace: Called between parts of the work.
+        """
         vectors = segment.vectors()
         assert vectors is not None
+        path = segment.directory / self._index_name()
         temporary = path.with_suffix(".tmp")
         try:
-            unit = vectors * segment.number("inv_norm", segment.rows)[:, None]
-            segment.index = BACKENDS[self._ann].build(unit)
-            segment.index.save(temporary)
-            content = self._fs.read(temporary)
+            unit = vectors[first:] * segment.number("inv_norm", segment.rows)[first:, None]
+            if base is None:
+                index = BACKENDS[self._ann].build(unit, cancel=pace.cancel, throttle=pace.throttle)
+            else:
+                index = base.extend(unit, cancel=pace.cancel, throttle=pace.throttle)
+            index.save(temporary)
+            content = self._fs.map(temporary)
+            facts = {"size": len(content), "crc32": zlib.crc32(content)}
             self._fs.adopt(temporary, path)
+        except InterruptedError:
+            with contextlib.suppress(OSError):
+                self._fs.remove(temporary)
+            raise
         except (ImportError, MemoryError, OSError, RuntimeError, StorageError) as error:
             logger.warning("a graph index was not saved", extra={"file": str(path), "reason": str(error)})
             with contextlib.suppress(OSError):
                 self._fs.remove(temporary)
-            return
-        segment.facts[path.name] = {"size": len(content), "crc32": zlib.crc32(content)}
+            return None
+        segment.facts[path.name] = facts
+        return index
 
     # Writing ------------------------------------------------------------------------------------------
+
+    def reserve(self) -> tuple[int, Path]:
+        """Return the number and directory of a segment that is about to be written."""
+        with self._numbers_lock:
+            number, self._next_segment = self._next_segment, self._next_segment + 1
+            self._reserved.add(number)
+        return number, self._segment_directory(number)
+
+    def abandon(self, number: int) -> None:
+        """Give up a reserved segment: its files are strangers from now on."""
+        with self._numbers_lock:
+            self._reserved.discard(number)
 
     def write(self, capture: Capture, became: Mapping[Component, Segment]) -> dict[Memtable, Segment]:
         """Write a capture durably, swap the manifest, and return the segments that frozen memtables became.
 
         Args:
             capture: What to write.
-            became: Memtables that earlier captures turned into segments.
+            became: Components that earlier captures, or merges, turned into segments.
 
         Raises:
             StorageFullError, StorageError, OSError: Nothing has changed; it may be tried again.
@@ -210,54 +268,83 @@ class Checkpoints:
         try:
             made, segments, state_file = self._write_files(attempt, capture, became)
         except BaseException:
-            if not self._is_unsure:
-                with contextlib.suppress(OSError, StorageError):
-                    self._remove_strangers()  # half of a checkpoint may take the room that the next one needs
+            self._tidy()  # half of a checkpoint may take the room that the next one needs
             raise
         self._put_in_force(attempt, self._manifest_of(capture.lsn, capture.counters, state_file, segments))
         self._segments = segments
         self._state_file = state_file
+        self._counters = capture.counters
         self.lsn = capture.lsn
-        try:
-            self._remove_strangers()
-        except (OSError, StorageError) as error:  # the checkpoint stands; they are removed next time
-            logger.warning("old files could not be removed", extra={"reason": str(error)})
+        with self._numbers_lock:
+            self._reserved -= {facts.number for facts in segments}
+        self._tidy()
         return made
 
     def _write_files(
         self, attempt: int, capture: Capture, became: Mapping[Component, Segment]
-    ) -> tuple[dict[Memtable, Segment], list[SegmentFacts], tuple[str, dict[str, int]] | None]:
+    ) -> tuple[dict[Memtable, Segment], list[SegmentFacts], tuple[str, Facts] | None]:
         fs, root = self._fs, self._root
         made: dict[Memtable, Segment] = {}
-        segments = {facts.number: facts for facts in self._segments}
-        for component, mutable in capture.changed:
-            component = became.get(component, component)  # it may have moved since
-            rows = len(mutable["recorded_until"])
+        segments: list[SegmentFacts] = []
+        known = {facts.number: facts for facts in self._segments}
+        for captured in capture.order:
+            component = became.get(captured, captured)  # it may have moved since
+            mutable = capture.changed.get(captured)
             if isinstance(component, Memtable):
-                number, self._next_segment = self._next_segment, self._next_segment + 1
-                directory = self._segment_directory(number)
-                files = write_rows(fs, directory, component, rows)
-                live = {name: component.numbers[name][:rows] for name in MUTABLE}
-                segment = Segment(fs, directory, number=number, facts=files, mutable=live)  # read back and compared
-                self._attach_index(segment)
-                made[component] = segment
-                facts = SegmentFacts(number, segment.facts, "", {})
+                assert mutable is not None
+                number, directory = self.reserve()
+                self.abandon(number)  # the flush lock is held: nobody else removes strangers meanwhile
+                files = write_segment(fs, directory, source_of(component))
+                made[component] = segment = Segment(fs, directory, number=number, facts=files, mutable=mutable)
             else:
                 assert isinstance(component, Segment)
-                facts = segments[component.number_in_manifest]
-            name = f"cols/{facts.number:06}-{attempt}.bin"
-            written = write_mutable(fs, root / name, pack_mutable(mutable, rows))
-            segments[facts.number] = SegmentFacts(facts.number, facts.files, name, written)
+                segment = component
+            facts = known.get(segment.number_in_manifest)
+            if mutable is None:
+                assert facts is not None
+                name, written = facts.mutable, facts.mutable_facts
+            else:
+                name = f"cols/{segment.number_in_manifest:06}-{attempt}.bin"
+                written = write_mutable(fs, root / name, mutable)
+            segments.append(SegmentFacts(segment.number_in_manifest, dict(segment.facts), name, written, segment.level))
         if capture.changed:
             fs.sync_directory(root / "cols")
         state_file = self._state_file
         if capture.state is not None:
-            name = f"state/{attempt}.bin"
-            fs.make_directory(root / "state")
-            content = checked.encode(capture.state)
-            state_file = (name, write_mutable(fs, root / name, [content]))
-            fs.sync_directory(root / "state")
-        return made, [segments[number] for number in sorted(segments)], state_file
+            state_file = self._write_numbered("state", attempt, checked.encode(capture.state))
+        return made, segments, state_file
+
+    def _write_numbered(self, folder: str, attempt: int, content: bytes) -> tuple[str, Facts]:
+        name = f"{folder}/{attempt}.bin"
+        self._fs.make_directory(self._root / folder)
+        facts = write_file(self._fs, self._root / name, [content])
+        self._fs.sync_directory(self._root / folder)
+        return name, facts
+
+    def put_blob(self, name: str, content: bytes | None) -> None:
+        """Keep named bytes, durably, in place of those of the same name; None removes them."""
+        attempt = self._take_number()
+        blobs = {other: one for other, one in self._blobs.items() if other != name}
+        if content is not None:
+            blobs[name] = self._write_numbered("blobs", attempt, content)
+        before, self._blobs = self._blobs, blobs
+        try:
+            manifest = self._manifest_of(self.lsn, self._counters, self._state_file, self._segments)
+            self._put_in_force(attempt, manifest)
+        except BaseException:
+            self._blobs = before
+            raise
+        self._tidy()
+
+    def blob(self, name: str) -> bytes | None:
+        """Return named bytes. Raises CorruptionError when they are not what was put."""
+        if name not in self._blobs:
+            return None
+        file, facts = self._blobs[name]
+        return bytes(check_file(self._fs, self._root / file, facts))
+
+    def blob_names(self) -> list[str]:
+        return sorted(self._blobs)
 
     def _take_number(self) -> int:
         number, self._next_manifest = self._next_manifest, self._next_manifest + 1
@@ -267,7 +354,7 @@ class Checkpoints:
         self,
         lsn: int,
         counters: dict[str, Any],
-        state_file: tuple[str, dict[str, int]] | None,
+        state_file: tuple[str, Facts] | None,
         segments: Sequence[SegmentFacts],
     ) -> dict[str, Any]:
         return {
@@ -275,7 +362,8 @@ class Checkpoints:
             "next_segment": self._next_segment,
             "counters": counters,
             "state": state_file,
-            "segments": [(one.number, one.files, one.mutable, one.mutable_facts) for one in segments],
+            "segments": [(one.number, one.files, one.mutable, one.mutable_facts, one.level) for one in segments],
+            "blobs": self._blobs,
         }
 
     def _put_in_force(self, number: int, manifest: dict[str, Any]) -> None:
@@ -287,28 +375,49 @@ class Checkpoints:
         self._is_unsure = False
         self._manifest = number
 
+    def _tidy(self) -> None:
+        """Remove strangers, unless two manifests may be in force; what cannot be removed now goes next time."""
+        if self._is_unsure:
+            return
+        try:
+            self._remove_strangers()
+        except (OSError, StorageError) as error:
+            logger.warning("old files could not be removed", extra={"reason": str(error)})
+
     def _remove_strangers(self) -> None:
         """Remove files that the manifest in force does not name: leftovers of crashes and of the one before."""
         fs, root = self._fs, self._root
         keep = {f"MANIFEST-{self._manifest:06}", *(facts.mutable for facts in self._segments)}
         if self._state_file is not None:
             keep.add(self._state_file[0])
-        numbers = {f"{facts.number:06}" for facts in self._segments}
+        keep.update(file for file, _ in self._blobs.values())
+        with self._numbers_lock:
+            reserved = {f"{number:06}" for number in self._reserved}
+        numbers = {f"{facts.number:06}" for facts in self._segments} | reserved
         for name in fs.list(root):
             if (name.startswith("MANIFEST-") and name not in keep) or name.endswith(".new"):
                 fs.remove(root / name)
-        for folder in ("cols", "state"):
+        for folder in ("cols", "state", "blobs"):
             for name in fs.list(root / folder):
                 if f"{folder}/{name}" not in keep:
                     fs.remove(root / folder / name)
         for name in fs.list(root / "seg"):
             if name not in numbers:
                 fs.remove_tree(root / "seg" / name)
-            else:
-                fs.remove(root / "seg" / name / "index.tmp")
+
+    def files(self) -> dict[str, Facts]:
+        """Return every file that the manifest in force names, with its size and checksum, by path in the space."""
+        named = {facts.mutable: facts.mutable_facts for facts in self._segments}
+        for facts in self._segments:
+            named |= {f"seg/{facts.number:06}/{name}": one for name, one in facts.files.items()}
+        if self._state_file is not None:
+            named[self._state_file[0]] = self._state_file[1]
+        return named | dict(self._blobs.values())
+
+    @property
+    def manifest_name(self) -> str:
+        return f"MANIFEST-{self._manifest:06}"
 
     def disk_bytes(self) -> int:
         """Return the bytes of the files the manifest names."""
-        return sum(
-            sum(one["size"] for one in facts.files.values()) + facts.mutable_facts["size"] for facts in self._segments
-        ) + (self._state_file[1]["size"] if self._state_file else 0)
+        return sum(facts["size"] for facts in self.files().values())

@@ -23,7 +23,8 @@ from t4dm_daemon.core.filter import MISSING, metadata_value
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.storage.protocol import View
 from t4dm_daemon.storage.t4dx.ann import AnnIndex
-from t4dm_daemon.storage.t4dx.schema import LABELS, LISTS, NUMBERS, unpack_blob
+from t4dm_daemon.storage.t4dx.edges import EdgeBlock
+from t4dm_daemon.storage.t4dx.schema import LABELS, LISTS, MUTABLE, NUMBERS, PURGED, unpack_blob
 
 MAX_CACHED_PATHS: Final = 32
 _ITEM_NUMBERS: Final = tuple(name for name in NUMBERS if name != "inv_norm")
@@ -87,8 +88,11 @@ class Component(ABC):
     `_paths` is guarded by `_paths_lock`; everything else is written by the engine's writer only.
     """
 
-    def __init__(self, numbers: Numbers, codes: dict[str, Codes], dictionaries: dict[str, Dictionary]) -> None:
+    def __init__(
+        self, numbers: Numbers, codes: dict[str, Codes], dictionaries: dict[str, Dictionary], edges: EdgeBlock
+    ) -> None:
         self.rows = 0
+        self.edges = edges
         self.numbers = numbers
         self.codes = codes
         self.dictionaries = dictionaries
@@ -203,6 +207,31 @@ class Component(ABC):
 
     def is_open(self, row: int) -> bool:
         return bool(self.numbers["recorded_until"][row] == OPEN)
+
+    def is_purged(self, row: int) -> bool:
+        return bool(self.numbers["recorded_until"][row] == PURGED)
+
+    def purge_rows(self, rows: npt.NDArray[np.int64]) -> int:
+        """Hide rows from every moment, for the next merge to leave out. Requires: the engine's apply lock."""
+        until = self.numbers["recorded_until"]
+        rows = rows[until[rows] != PURGED]
+        if len(rows):
+            self.closed += int(np.count_nonzero(until[rows] == OPEN))
+            until[rows] = PURGED
+            self.is_dirty = True
+        return len(rows)
+
+    @property
+    def has_unsaved_changes(self) -> bool:
+        """Mutable columns, of items or links, have changed since they were last written to a file."""
+        return self.is_dirty or self.edges.is_dirty
+
+    def mark_saved(self, *, saved: bool = True) -> None:
+        self.is_dirty = self.edges.is_dirty = not saved
+
+    def copy_mutable(self) -> Numbers:
+        """Return the mutable columns as they are now. Requires: the engine's apply lock."""
+        return {name: np.array(self.numbers[name][: self.rows]) for name in MUTABLE} | self.edges.copy_mutable()
 
     @abstractmethod
     def memory_bytes(self) -> int:

@@ -68,6 +68,7 @@ class Database:
         ann: str = "faiss",
         ann_min_rows: int = 50_000,
         verify: bool = True,
+        merge_in_background: bool = True,
         clock: RecordClock | None = None,
         owner: Mapping[str, Any] | None = None,
         fs: FileSystem | None = None,
@@ -81,6 +82,7 @@ class Database:
             "ann": ann,
             "ann_min_rows": ann_min_rows,
             "verify": verify,
+            "merge_in_background": merge_in_background,
         }
         self._lock = threading.Lock()
         self._pid = os.getpid()

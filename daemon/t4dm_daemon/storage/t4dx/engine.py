@@ -3,14 +3,16 @@
     write:  validate → log (group commit, synced) → apply to the memtable → visible → acknowledged
     read:   take the present moment, then the components; rows outside the moment are masked
     flush:  freeze the memtable → capture → segment, mutable columns, manifest → release the log
+    merge:  neighbouring segments → one, without what was purged → manifest; in the background
 
 Commands are logged and then applied (`SpaceState`); recovery applies the log again to the same effect.
 
 Locks, in the order in which they may be taken:
 
-    _flush_lock    one checkpoint is written at a time; guards `_checkpoints` and `_became`
-    _commit_lock   the log; held by the commit leader, and to release log files
-    _apply_lock    all of `_state`, the mutable columns, `_flusher` and `_flush_error`
+    Compactor._lock   one merge at a time
+    Flusher.lock      one checkpoint is written at a time; guards `_checkpoints`
+    _commit_lock      the log; held by the commit leader, and to release log files
+    _apply_lock       all of `_state` and the mutable columns
 
 Readers take none: they read the state's moment first and its components (one reference to a tuple) second.
 """
@@ -21,15 +23,15 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from t4dm_daemon.core.clock import OPEN, RecordClock
+from t4dm_daemon.core.clock import OPEN, UNBOUNDED, RecordClock
 from t4dm_daemon.core.errors import (
     DaemonError,
     DimensionMismatchError,
@@ -39,42 +41,52 @@ from t4dm_daemon.core.errors import (
 )
 from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.core.ids import key_of
-from t4dm_daemon.core.item import MUTABLE_FIELDS, Edge, Item
+from t4dm_daemon.core.item import Edge, Item
 from t4dm_daemon.storage.protocol import (
     PRESENT,
     Deletion,
+    Direction,
+    EdgeChange,
     FieldUpdate,
     InsertResult,
     Order,
     Page,
+    Reached,
     Scored,
     Token,
     View,
     Write,
 )
-from t4dm_daemon.storage.t4dx import query
-from t4dm_daemon.storage.t4dx.checkpoint import Checkpoints
+from t4dm_daemon.storage.t4dx import graph, query
+from t4dm_daemon.storage.t4dx.checkpoint import MAX_BLOB_NAME, Checkpoints
 from t4dm_daemon.storage.t4dx.commit import Command, CommitQueue
+from t4dm_daemon.storage.t4dx.compaction import MAX_LEVEL, CompactionReport, Compactor, MergePolicy, SizeTiered
 from t4dm_daemon.storage.t4dx.component import Component
+from t4dm_daemon.storage.t4dx.flusher import Flusher
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.memtable import Memtable
 from t4dm_daemon.storage.t4dx.schema import (
     DELETE,
     INSERT,
+    PURGE,
+    SCALE,
+    UNLINK,
     UPDATE,
-    check_learned,
+    WEIGH,
     check_vector,
     encode_insert,
+    encode_scale,
+    encode_unlink,
+    encode_update,
+    encode_weigh,
 )
 from t4dm_daemon.storage.t4dx.segment import Segment
-from t4dm_daemon.storage.t4dx.state import ADDABLE, SpaceState, meaning_of
+from t4dm_daemon.storage.t4dx.state import SpaceState, meaning_of
 from t4dm_daemon.storage.t4dx.statistics import count
 from t4dm_daemon.storage.t4dx.wal import Wal
 
 logger = logging.getLogger(__name__)
 
-MAX_FROZEN: Final = 2
-"""Memtables that may wait to be written; a third makes writers wait."""
 FLUSH_BLOB_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -91,6 +103,8 @@ class T4DXEngine:
         ann: Graph backend, "faiss" or "flat".
         ann_min_rows: Segments smaller than this are scanned exactly.
         verify: Compare every file's checksum on open.
+        merge_policy: Which segments to merge; None takes `SizeTiered()`.
+        merge_in_background: False merges and builds graphs only on `compact`.
         fs: The file system.
 
     Raises:
@@ -109,21 +123,18 @@ class T4DXEngine:
         ann: str = "faiss",
         ann_min_rows: int = 50_000,
         verify: bool = True,
+        merge_policy: MergePolicy | None = None,
+        merge_in_background: bool = True,
         fs: FileSystem | None = None,
     ) -> None:
         self._fs = fs or FileSystem()
         self._root = root
         self._clock = clock or RecordClock()
         self._flush_items = flush_items
-        self._flush_lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._apply_lock = threading.Lock()
-        self._flushed = threading.Condition(self._apply_lock)
         self._is_closed = False
         self._pid = os.getpid()
-        self._flush_error: BaseException | None = None
-        self._flusher: threading.Thread | None = None
-        self._became: dict[Component, Segment] = {}
         self._fs.make_directory(root)
         self._checkpoints = Checkpoints(self._fs, root, ann=ann, ann_min_rows=ann_min_rows, verify=verify)
         segments, counters, stored = self._checkpoints.load()
@@ -132,7 +143,20 @@ class T4DXEngine:
         self._fs.sync_directory(root)
         self._replay()
         self._clock.advance(self._state.moment)
+        self._flusher = Flusher(
+            self._state, self._checkpoints, self._wal, commit_lock=self._commit_lock, apply_lock=self._apply_lock
+        )
+        self._compactor = Compactor(
+            self._fs,
+            self._state,
+            self._checkpoints,
+            self._flusher,
+            apply_lock=self._apply_lock,
+            policy=merge_policy or SizeTiered(),
+            in_background=merge_in_background,
+        )
         self._queue = CommitQueue(self._carry_out)
+        self._compactor.start()
 
     # Writing ------------------------------------------------------------------------------------------
 
@@ -158,10 +182,8 @@ class T4DXEngine:
         """Change learning state of current versions in place, durably; False where an id is not current."""
         if not updates:
             return []
-        for update in updates:
-            _check_update(update)
-        changes = [(key_of(one.id), dict(one.set), dict(one.add)) for one in updates]
-        done: list[bool] = self._submit(UPDATE, msgpack.packb(changes), changes)
+        body, changes = encode_update(updates)
+        done: list[bool] = self._submit(UPDATE, body, changes)
         return done
 
     def delete(self, deletions: Sequence[Deletion]) -> list[bool]:
@@ -172,16 +194,55 @@ class T4DXEngine:
         done: list[bool] = self._submit(DELETE, msgpack.packb(targets), targets)
         return done
 
+    def update_edges(self, changes: Sequence[EdgeChange]) -> list[float | None]:
+        """Change weights in place, durably; return the new ones, None where there is no such link."""
+        if not changes:
+            return []
+        body, meaning = encode_weigh(changes)
+        weights: list[float | None] = self._submit(WEIGH, body, meaning)
+        return weights
+
+    def remove_edges(self, names: Sequence[tuple[str, str, str]]) -> list[bool]:
+        """End links named (source, target, type), durably; False where there was none."""
+        if not names:
+            return []
+        body, meaning = encode_unlink(names)
+        done: list[bool] = self._submit(UNLINK, body, meaning)
+        return done
+
+    def scale_edges(
+        self,
+        *,
+        multiply: float = 1.0,
+        add: float = 0.0,
+        low: float = 0.0,
+        high: float = 1.0,
+        types: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> int:
+        """Set the weight w of every current link chosen to clip(w * multiply + add, low, high); return how many.
+
+        One record in the log, whatever the number of links: a function could not be logged.
+        """
+        body, meaning = encode_scale(multiply, add, low, high, types, sources)
+        count: int = self._submit(SCALE, body, meaning)
+        return count
+
+    def purge(self, ids: Sequence[str] = (), *, before: int | None = None) -> int:
+        """Forget ended versions for good; see `StorageBackend.purge`. Returns how many versions."""
+        if before is not None and not UNBOUNDED < before <= self._state.moment:
+            raise InvalidInputError("only the past can be purged", before=before, now=self._state.moment)
+        if not ids and before is None:
+            return 0
+        meaning = ([key_of(one) for one in ids], before)
+        count: int = self._submit(PURGE, msgpack.packb(meaning), meaning)
+        self._compactor.start()
+        return count
+
     def _submit(self, kind: int, body: bytes, meaning: Any) -> Any:
         self._require_open()
-        if self._state.frozen >= MAX_FROZEN:
-            self._wait_for_flush()
+        self._flusher.wait_for_room()
         return self._queue.submit(Command(kind, body, meaning))
-
-    def _wait_for_flush(self) -> None:
-        with self._flushed:
-            while self._state.frozen >= MAX_FROZEN and self._flush_error is None and not self._is_closed:
-                self._flushed.wait(1.0)
 
     def _carry_out(self, group: Sequence[Command]) -> None:
         """Log and apply a group of commands. Called by the commit leader."""
@@ -210,7 +271,7 @@ class T4DXEngine:
             self._state.publish(first_lsn + len(group) - 1, times[-1])
             if self._state.memtable.rows >= self._flush_items or self._state.memtable.blob_bytes >= FLUSH_BLOB_BYTES:
                 self._state.capture()
-                self._start_flusher()
+                self._flusher.start()
 
     # Recovery -----------------------------------------------------------------------------------------
 
@@ -243,6 +304,11 @@ class T4DXEngine:
         return [self._visible(snapshot, key_of(one), with_vectors=with_vectors) for one in ids]
 
     def _visible(self, snapshot: query.Snapshot, key: bytes, *, with_vectors: bool) -> Item | None:
+        found = self._row(snapshot, key)
+        return None if found is None else found[0].item(found[1], with_vector=with_vectors)
+
+    def _row(self, snapshot: query.Snapshot, key: bytes) -> tuple[Component, int] | None:
+        """Return where the visible version of a key is."""
         view = snapshot.view
         for component in reversed(snapshot.components):
             published = component.rows
@@ -254,7 +320,7 @@ class T4DXEngine:
                     return None
                 if view.as_of is not None and not numbers["valid_from"][at] <= view.as_of < numbers["valid_to"][at]:
                     return None
-                return component.item(at, with_vector=with_vectors)
+                return component, at
         return None
 
     def _snapshot(self, view: View) -> query.Snapshot:
@@ -262,6 +328,12 @@ class T4DXEngine:
         moment = self._state.moment  # before the components: what it shows is in them
         now = self._clock.now()
         if view.known_at is not None:
+            if view.known_at < self._state.purged_before:
+                raise InvalidInputError(
+                    "what was known then has been purged: ask for a later known_at",
+                    known_at=view.known_at,
+                    purged_before=self._state.purged_before,
+                )
             moment, now = min(moment, view.known_at), view.known_at
         return query.Snapshot(self._state.components, moment, now, view)
 
@@ -335,7 +407,9 @@ class T4DXEngine:
             component.item(at, with_vector=with_vectors)
             for component in snapshot.components
             for at in reversed(list(component.rows_of(key)))
-            if at < component.rows and component.numbers["recorded_at"][at] <= snapshot.moment
+            if at < component.rows
+            and component.numbers["recorded_at"][at] <= snapshot.moment
+            and not component.is_purged(at)
         ]
         # A version that was closed after the moment of this read is still open in it.
         return [
@@ -343,11 +417,53 @@ class T4DXEngine:
             for one in versions
         ]
 
-    def edges(self, item_id: str, *, direction: Literal["out", "in", "both"] = "both") -> list[Edge]:
-        """Return the edges at an item; edges of deleted items are gone."""
-        self._require_open()
-        with self._apply_lock:
-            return self._state.edges.at(key_of(item_id), direction)
+    def edges(self, item_id: str, *, direction: Direction = "both", view: View = PRESENT) -> list[Edge]:
+        """Return the links at an item that are visible in the view, by ends and type."""
+        return graph.links(self._snapshot(view), key_of(item_id), direction)
+
+    def traverse(
+        self,
+        start: Sequence[str],
+        *,
+        types: Sequence[str] | None = None,
+        direction: Direction = "out",
+        depth: int = 1,
+        limit: int = 1000,
+        view: View = PRESENT,
+    ) -> list[Reached]:
+        """Return the visible items within `depth` hops; see `StorageBackend.traverse`."""
+        snapshot = self._snapshot(view)
+        return graph.traverse(
+            snapshot,
+            start,
+            types=types,
+            direction=direction,
+            depth=depth,
+            limit=limit,
+            is_visible=lambda key: self._row(snapshot, key) is not None,
+        )
+
+    def path(
+        self,
+        source: str,
+        target: str,
+        *,
+        types: Sequence[str] | None = None,
+        direction: Direction = "out",
+        max_depth: int = 6,
+        view: View = PRESENT,
+    ) -> list[Edge] | None:
+        """Return a shortest path as its links in order; see `StorageBackend.path`."""
+        snapshot = self._snapshot(view)
+        return graph.path(
+            snapshot,
+            source,
+            target,
+            types=types,
+            direction=direction,
+            max_depth=max_depth,
+            is_visible=lambda key: self._row(snapshot, key) is not None,
+        )
 
     def snapshot(self) -> int:
         """Return the transaction time of the present."""
@@ -361,12 +477,13 @@ class T4DXEngine:
             **count(snapshot),
             "segments": sum(isinstance(one, Segment) for one in snapshot.components),
             "memtable_rows": sum(one.rows for one in snapshot.components if isinstance(one, Memtable)),
-            "edges": len(self._state.edges),
+            "edges": self._state.count_links(),
             "wal_bytes": self._wal.used_bytes,
             "disk_bytes": self._checkpoints.disk_bytes() + self._wal.disk_bytes,
             "memory_bytes": sum(one.memory_bytes() for one in snapshot.components),
             "is_read_only": self._wal.failure is not None,
-            "flush_error": None if self._flush_error is None else str(self._flush_error),
+            "purged_before": None if self._state.purged_before == UNBOUNDED else self._state.purged_before,
+            "flush_error": None if self._flusher.error is None else str(self._flusher.error),
         }
 
     def _require_open(self) -> None:
@@ -375,7 +492,7 @@ class T4DXEngine:
         if self._is_closed:
             raise StorageClosedError("the store is closed")
 
-    # Flushing -----------------------------------------------------------------------------------------
+    # Files --------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Write what is in memory to segments and release the log behind it.
@@ -383,71 +500,59 @@ class T4DXEngine:
         Raises:
             StorageFullError, StorageError: Nothing is lost; the log still has it, and the next flush tries again.
         """
-        with self._flush_lock:
-            self._require_open()
-            self._flush()
+        self._require_open()
+        self._flusher.flush()
+        self._compactor.start()
 
-    def _flush(self) -> None:
-        """Requires: _flush_lock."""
-        with self._apply_lock:
-            self._state.capture()
-        self._write_captures()
+    def compact(
+        self,
+        *,
+        everything: bool = False,
+        level: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> CompactionReport:
+        """Flush, then merge segments until the policy is content; with `everything`, all of them.
 
-    def _write_captures(self) -> None:
-        """Write what was captured, oldest first. Requires: _flush_lock."""
-        while self._state.captures:
-            capture = self._state.captures[0]
-            try:
-                made = self._checkpoints.write(capture, self._became)
-            except StorageError as error:
-                self._keep_for_later(error)
-                raise
-            except Exception as error:  # whatever it was: writers that wait for the flush must go on
-                self._keep_for_later(error)
-                raise StorageError(f"the flush failed: {error}; nothing is lost, the log has it") from error
-            with self._flushed:
-                self._state.captures.popleft()
-                for memtable, segment in made.items():
-                    self._became[memtable] = segment
-                self._state.replace_memtables(made)
-                self._flush_error = None
-                if not self._state.captures:
-                    self._became.clear()
-                self._flushed.notify_all()
-            with self._commit_lock:
-                self._wal.release(capture.lsn)
+        Readers and writers go on meanwhile. Consolidation calls this with its level after it has written what it
+        learned: 1 after NREM, 2 after REM; a PRUNE purges and then compacts everything.
 
-    def _keep_for_later(self, error: BaseException) -> None:
-        """Take captures back after a failure: the next flush captures all of it again."""
-        with self._flushed:
-            self._state.take_back(self._became, self._checkpoints.lsn)
-            self._became.clear()
-            self._flush_error = error
-            self._flushed.notify_all()
+        Args:
+            everything: Merge all segments and leave every purged row out.
+            level: Of the segments that result; None keeps the highest of those that went in.
+            progress: Called with (merges done, segments left).
+            cancel: Set to stop.
 
-    def _start_flusher(self) -> None:
-        """Write captures in the background. Requires: _apply_lock."""
-        if self._flusher is None:
-            self._flusher = threading.Thread(target=self._flush_in_background, name="t4dx-flush", daemon=True)
-            self._flusher.start()
+        Raises:
+            InterruptedError: Cancelled; what was merged until then stays.
+            StorageError: Nothing is lost, and it may be tried again.
+        """
+        if level is not None and not 0 <= level <= MAX_LEVEL:
+            raise InvalidInputError(f"a level lies in [0, {MAX_LEVEL}]", level=level)
+        self._require_open()
+        self._flusher.flush()
+        return self._compactor.run(everything=everything, level=level, progress=progress, cancel=cancel)
 
-    def _flush_in_background(self) -> None:
-        try:
-            while True:
-                with self._flush_lock:
-                    self._write_captures()
-                with self._apply_lock:
-                    if not self._state.captures:
-                        self._flusher = None
-                        return
-        except StorageError as error:
-            logger.error(
-                "flush failed; the log keeps what is not flushed",
-                extra={"reason": str(error)},
-                exc_info=error.__cause__,
-            )
-            with self._apply_lock:
-                self._flusher = None
+    def put_blob(self, name: str, content: bytes | None) -> None:
+        """Keep named bytes beside the items, durably and as a whole; None removes them.
+
+        For state that learning and models save: a checkpoint of theirs, not a log.
+        """
+        if not 1 <= len(name) <= MAX_BLOB_NAME:
+            raise InvalidInputError(f"a blob's name has 1 to {MAX_BLOB_NAME} characters", name=name)
+        self._require_open()
+        with self._flusher.lock:
+            self._checkpoints.put_blob(name, content)
+
+    def blob(self, name: str) -> bytes | None:
+        """Return named bytes, None when there are none of that name. Raises CorruptionError."""
+        self._require_open()
+        with self._flusher.lock:
+            return self._checkpoints.blob(name)
+
+    def blob_names(self) -> list[str]:
+        """Return the names of what `put_blob` keeps, sorted."""
+        return self._checkpoints.blob_names()
 
     # The end ------------------------------------------------------------------------------------------
 
@@ -464,28 +569,13 @@ class T4DXEngine:
                 return
             self._is_closed = True
         self._queue.close()
-        with self._apply_lock:
-            flusher = self._flusher  # nothing starts another one: the queue is closed
-        if flusher is not None:
-            flusher.join()
-        with self._flush_lock:  # a flush that came before this call ends first
-            try:
-                if self._wal.failure is None and not discard:
-                    self._flush()
-            except StorageError as error:
-                logger.error("flush on close failed; the log keeps everything", extra={"reason": str(error)})
-            finally:
+        self._compactor.close()
+        self._flusher.close()
+        try:
+            if self._wal.failure is None and not discard:
+                self._flusher.flush()
+        except StorageError as error:
+            logger.error("flush on close failed; the log keeps everything", extra={"reason": str(error)})
+        finally:
+            with self._flusher.lock:  # a flush that came before this call ends first
                 self._wal.close()
-
-
-def _check_update(update: FieldUpdate) -> None:
-    for name, value in update.set.items():
-        if name not in MUTABLE_FIELDS:
-            raise InvalidInputError(f"{name} is not learning state", field=name)
-        check_learned(name, value)
-    for name, increment in update.add.items():
-        if name not in ADDABLE:
-            raise InvalidInputError(f"{name} cannot be added to", field=name)
-        is_whole = type(increment) is int
-        if not (is_whole or (type(increment) is float and name != "access_count")) or not abs(increment) < 2**53:
-            raise InvalidInputError(f"the increment of {name} is not a number that fits it", field=name)

@@ -10,7 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +95,7 @@ class FileSystem:
         finally:
             os.close(descriptor)
 
-    def write_new(self, path: Path, parts: Sequence[bytes | memoryview]) -> int:
+    def write_new(self, path: Path, parts: Iterable[bytes | memoryview]) -> int:
         """Write a new file durably (but not its directory entry) and return its size."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         offset = 0

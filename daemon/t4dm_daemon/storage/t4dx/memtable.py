@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from t4dm_daemon.core.clock import OPEN, UNBOUNDED
 from t4dm_daemon.storage.t4dx.component import Component, Dictionary
+from t4dm_daemon.storage.t4dx.edges import EdgeMemtable
 from t4dm_daemon.storage.t4dx.schema import GIVEN, LABELS, LEARNED, NUMBERS, Row
 
 _FIRST_CAPACITY: Final = 256
@@ -40,7 +41,8 @@ class Memtable(Component):
         self._scanned: dict[str, npt.NDArray[Any]] = {
             name: np.empty(self._capacity, NUMBERS[name]) for name in _SCANNED
         }
-        super().__init__({}, {}, {name: Dictionary() for name in LABELS})
+        self.links = EdgeMemtable()
+        super().__init__({}, {}, {name: Dictionary() for name in LABELS}, self.links)
         self._point_columns()
         self._vectors: npt.NDArray[np.float32] | None = None
         self._blobs: list[bytes] = []
@@ -98,6 +100,16 @@ class Memtable(Component):
     def publish(self) -> None:
         """Let readers see the rows that were added."""
         self.rows = len(self._blobs)
+        self.links.publish()
+
+    @property
+    def written(self) -> int:
+        """Rows with those that are not published yet."""
+        return len(self._blobs)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.rows and not self.links.rows
 
     def _grow(self) -> None:
         self._capacity *= 2
@@ -135,4 +147,9 @@ class Memtable(Component):
 
     def memory_bytes(self) -> int:
         columns = self._table.nbytes + sum(array.nbytes for array in self._scanned.values())
-        return columns + self.blob_bytes + (0 if self._vectors is None else self._vectors.nbytes)
+        return (
+            self.links.memory_bytes()
+            + columns
+            + self.blob_bytes
+            + (0 if self._vectors is None else self._vectors.nbytes)
+        )

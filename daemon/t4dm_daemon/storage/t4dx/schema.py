@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from t4dm_daemon.core.clock import UNBOUNDED
 from t4dm_daemon.core.errors import InvalidInputError
-from t4dm_daemon.core.ids import KEY_BYTES, MAX_ID_BYTES, key_of
-from t4dm_daemon.core.item import EDGE_TYPES, Edge, Item
-from t4dm_daemon.storage.protocol import Token, Write
+from t4dm_daemon.core.ids import MAX_ID_BYTES, key_of
+from t4dm_daemon.core.item import EDGE_TYPES, MUTABLE_FIELDS, Edge, Item
+from t4dm_daemon.storage.protocol import EdgeChange, FieldUpdate, Token, Write
 
 GIVEN: Final = ("event_time", "valid_from", "valid_to", "created_at", "updated_at", "content_hash")
 """Immutable numbers that come with the item, in the order of the log."""
@@ -55,6 +56,13 @@ LISTS: Final = frozenset(("namespace", "categories"))
 INSERT: Final = 1
 UPDATE: Final = 2
 DELETE: Final = 3
+WEIGH: Final = 4
+UNLINK: Final = 5
+SCALE: Final = 6
+PURGE: Final = 7
+COMMANDS: Final = frozenset((INSERT, UPDATE, DELETE, WEIGH, UNLINK, SCALE, PURGE))
+PURGED: Final = UNBOUNDED
+"""The `recorded_until` of a row that no reader of any moment sees: the next merge leaves it out."""
 EDGE_CODES: Final = {name: code for code, name in enumerate(EDGE_TYPES)}
 
 MIN_NORM: Final = 1e-15
@@ -283,6 +291,72 @@ def decode_insert(body: bytes | memoryview) -> Insert:
     return Insert(None if token is None else Token(*token), rows, links)
 
 
-def prefix_of(key: bytes) -> int:
-    """Return 64 bits that spread keys evenly: the halves of the key, combined."""
-    return int.from_bytes(key[:8], "little") ^ int.from_bytes(key[8:KEY_BYTES], "little")
+ADDABLE: Final = {"access_count": 2**62, "importance": 1.0, "kappa": 1.0}
+"""Fields that take increments, and the greatest value of each."""
+
+
+def encode_update(updates: Sequence[FieldUpdate]) -> tuple[bytes, list[Any]]:
+    """Return the body of an UPDATE record and what it stands for. Raises InvalidInputError."""
+    for update in updates:
+        for name, value in update.set.items():
+            if name not in MUTABLE_FIELDS:
+                raise InvalidInputError(f"{name} is not learning state", field=name)
+            check_learned(name, value)
+        for name, increment in update.add.items():
+            if name not in ADDABLE:
+                raise InvalidInputError(f"{name} cannot be added to", field=name)
+            is_whole = type(increment) is int
+            if not (is_whole or (type(increment) is float and name != "access_count")) or not abs(increment) < 2**53:
+                raise InvalidInputError(f"the increment of {name} is not a number that fits it", field=name)
+    changes = [(key_of(one.id), dict(one.set), dict(one.add)) for one in updates]
+    return _pack(changes), changes
+
+
+def _code(name: str) -> int:
+    if name not in EDGE_CODES:
+        raise InvalidInputError(f"unknown edge type {name!r}; known: {', '.join(EDGE_CODES)}", type=name)
+    return EDGE_CODES[name]
+
+
+def _finite(name: str, value: Any, low: float = -1e300, high: float = 1e300) -> float:
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise InvalidInputError(f"{name} is a number in [{low:g}, {high:g}]", field=name)
+    return float(value)
+
+
+def encode_weigh(changes: Sequence[EdgeChange]) -> tuple[bytes, list[Any]]:
+    """Return the body of a WEIGH record and what it stands for. Raises InvalidInputError."""
+    meaning = [
+        (
+            key_of(one.source),
+            _code(one.type),
+            key_of(one.target),
+            None if one.set is None else _finite("weight", one.set, 0.0, 1.0),
+            _finite("increment", one.add),
+        )
+        for one in changes
+    ]
+    return _pack(meaning), meaning
+
+
+def encode_unlink(names: Sequence[tuple[str, str, str]]) -> tuple[bytes, list[Any]]:
+    """Return the body of an UNLINK record and what it stands for. Raises InvalidInputError."""
+    meaning = [(key_of(source), _code(kind), key_of(target)) for source, target, kind in names]
+    return _pack(meaning), meaning
+
+
+def encode_scale(
+    multiply: float, add: float, low: float, high: float, types: Sequence[str] | None, sources: Sequence[str] | None
+) -> tuple[bytes, tuple[Any, ...]]:
+    """Return the body of a SCALE record and what it stands for. Raises InvalidInputError."""
+    bounds = _finite("low", low, 0.0, 1.0), _finite("high", high, 0.0, 1.0)
+    if bounds[0] > bounds[1]:
+        raise InvalidInputError("low is at most high", low=low, high=high)
+    meaning = (
+        _finite("multiply", multiply),
+        _finite("add", add),
+        *bounds,
+        None if types is None else [_code(one) for one in types],
+        None if sources is None else [key_of(one) for one in sources],
+    )
+    return _pack(meaning), meaning

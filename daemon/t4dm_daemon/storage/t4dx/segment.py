@@ -1,138 +1,40 @@
-"""Rows in files: written once from a memtable, mapped into memory, never changed.
+"""Rows in files: written once (`segment_files.py`), mapped into memory, never changed.
 
-    seg/NNNNNN/columns.bin   container: keys, their sorted prefixes, immutable numbers, label codes, blob offsets
-                             and checksums; its meta holds the label dictionaries
-    seg/NNNNNN/vectors.f32   rows × dimension float32, in row order; absent when no row has a vector
-    seg/NNNNNN/blobs.bin     the texts of the rows, one after the other
-    seg/NNNNNN/index.<kind>  graph index: derived data, rebuilt when it does not check out
-    cols/NNNNNN-M.bin        container: mutable numbers as of manifest M
-
-Mutable columns are loaded into memory. A segment that replaces a frozen memtable takes over its arrays, so what
-was changed while the files were written is not lost.
+Mutable columns are loaded into memory. A segment that replaces a frozen memtable takes over its arrays, and one
+that replaces other segments takes over theirs, so what was changed while the files were written is not lost.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from t4dm_daemon.core.clock import OPEN
 from t4dm_daemon.core.errors import CorruptionError
-from t4dm_daemon.core.ids import KEY_BYTES
-from t4dm_daemon.storage.t4dx import container
+from t4dm_daemon.storage.t4dx import container, edges
 from t4dm_daemon.storage.t4dx.component import Component, Dictionary
+from t4dm_daemon.storage.t4dx.edges import EdgeBlock, EdgeMemtable, EdgeSegment
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.memtable import Memtable
-from t4dm_daemon.storage.t4dx.schema import IMMUTABLE, LABELS, LISTS, MUTABLE, prefix_of
+from t4dm_daemon.storage.t4dx.lookup import Lookup, prefix_of
+from t4dm_daemon.storage.t4dx.schema import IMMUTABLE, LABELS, LISTS, MUTABLE, PURGED
+from t4dm_daemon.storage.t4dx.segment_files import BLOBS, COLUMNS, EDGES, VECTORS, FileFacts, check_file
 
-COLUMNS: Final = "columns.bin"
-VECTORS: Final = "vectors.f32"
-BLOBS: Final = "blobs.bin"
-
-FileFacts = dict[str, dict[str, int]]
-"""Per file name: its size and CRC-32, as the manifest keeps them."""
+Mutable = dict[str, npt.NDArray[Any]]
 
 
-def _facts(parts: Sequence[bytes | memoryview]) -> dict[str, int]:
-    crc = size = 0
-    for part in parts:
-        crc = zlib.crc32(part, crc)
-        size += memoryview(part).nbytes
-    return {"size": size, "crc32": crc}
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a merged segment's rows come from: an older segment, and which rows and links of it were kept."""
 
-
-class Lookup:
-    """Find rows by a 64-bit value: the sorted values, and the rows they belong to."""
-
-    def __init__(self, ordered: npt.NDArray[np.uint64], rows: npt.NDArray[np.uint32]) -> None:
-        self.ordered = ordered
-        self.rows = rows
-
-    @classmethod
-    def build(cls, values: npt.NDArray[np.uint64]) -> Lookup:
-        rows = np.argsort(values, kind="stable").astype(np.uint32)
-        return cls(values[rows], rows)
-
-    def find(self, value: int) -> npt.NDArray[np.uint32]:
-        """Return the rows with a value, oldest first."""
-        wanted = np.uint64(value)
-        first = self.ordered.searchsorted(wanted, "left")
-        last = self.ordered.searchsorted(wanted, "right")
-        return self.rows[first:last]
-
-
-def write_rows(fs: FileSystem, directory: Path, memtable: Memtable, rows: int) -> FileFacts:
-    """Write the immutable files of a segment durably and return what the manifest must know of them."""
-    fs.make_directory(directory)
-    keys, blobs = memtable.keys()[:rows], memtable.blobs()[:rows]
-    prefixes = Lookup.build(np.array([prefix_of(key) for key in keys], np.uint64))
-    hashes = Lookup.build(np.ascontiguousarray(memtable.number("content_hash", rows)))
-    offsets = np.zeros(rows + 1, np.uint64)
-    np.cumsum([len(blob) for blob in blobs], out=offsets[1:])
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(rows, KEY_BYTES),
-        "key_prefixes": prefixes.ordered,
-        "key_rows": prefixes.rows,
-        "hashes": hashes.ordered,
-        "hash_rows": hashes.rows,
-        "blob_offsets": offsets,
-        "blob_crcs": np.array([zlib.crc32(blob) for blob in blobs], np.uint32),
-    }
-    arrays |= {f"number.{name}": memtable.number(name, rows) for name in IMMUTABLE}
-    arrays |= {f"label.{name}": memtable.codes[name][:rows] for name in LABELS}
-    vectors = memtable.vectors()
-    meta = {
-        "rows": rows,
-        "dimension": 0 if vectors is None else int(vectors.shape[1]),
-        "labels": {name: memtable.dictionaries[name].values for name in LABELS},
-    }
-    files: dict[str, list[bytes | memoryview]] = {COLUMNS: container.pack(meta, arrays), BLOBS: [b"".join(blobs)]}
-    if vectors is not None:
-        files[VECTORS] = [np.ascontiguousarray(vectors[:rows]).data.cast("B")]
-    for name, parts in files.items():
-        fs.write_new(directory / name, parts)
-    fs.sync_directory(directory)
-    fs.sync_directory(directory.parent)
-    return {name: _facts(parts) for name, parts in files.items()}
-
-
-def pack_mutable(numbers: dict[str, npt.NDArray[Any]], rows: int) -> list[bytes | memoryview]:
-    """Return the parts of a file of mutable columns."""
-    return container.pack({"rows": rows}, {name: numbers[name][:rows] for name in MUTABLE})
-
-
-def write_mutable(fs: FileSystem, path: Path, parts: Sequence[bytes | memoryview]) -> dict[str, int]:
-    """Write mutable columns durably and return what the manifest must know of the file."""
-    fs.make_directory(path.parent)
-    fs.write_new(path, parts)
-    return _facts(parts)
-
-
-def check_file(fs: FileSystem, path: Path, facts: dict[str, int]) -> memoryview:
-    """Return a file's content, mapped, after comparing its size and CRC-32.
-
-    Raises:
-        CorruptionError: It is missing, or not what was written.
-    """
-    if not fs.exists(path):
-        raise CorruptionError(f"{path}: this file is missing; restore a backup", file=str(path))
-    content = fs.map(path)
-    if len(content) != facts["size"]:
-        raise CorruptionError(
-            f"{path}: {len(content)} bytes found, {facts['size']} expected; restore a backup",
-            file=str(path), expected=facts["size"], found=len(content),
-        )  # fmt: skip
-    if zlib.crc32(content) != facts["crc32"]:
-        raise CorruptionError(
-            f"{path}: its checksum is wrong; restore a backup",
-            file=str(path), expected=facts["crc32"], found=zlib.crc32(content),
-        )  # fmt: skip
-    return content
+    segment: Segment
+    rows: npt.NDArray[np.int64]
+    links: npt.NDArray[np.int64]
 
 
 class Segment(Component):
@@ -143,7 +45,8 @@ class Segment(Component):
         directory: Of the immutable files.
         number: Its name in the manifest.
         facts: Sizes and checksums of the immutable files.
-        mutable: The mutable columns: loaded, or taken over from the memtable that became this segment.
+        mutable: The mutable columns, as `Component.copy_mutable` returns them.
+        level: 0 flushed, 1 strengthened (NREM), 2 abstracted (REM).
         verify: Compare checksums.
     """
 
@@ -154,10 +57,12 @@ class Segment(Component):
         *,
         number: int,
         facts: FileFacts,
-        mutable: dict[str, npt.NDArray[Any]],
+        mutable: Mutable,
+        level: int = 0,
         verify: bool = True,
     ) -> None:
         self.number_in_manifest = number
+        self.level = level
         self.facts = facts
         self._directory = directory
         content = {
@@ -171,7 +76,12 @@ class Segment(Component):
             name: Dictionary([tuple(value) if name in LISTS else value for value in meta["labels"][name]])
             for name in LABELS
         }
-        super().__init__(numbers | mutable, {name: arrays[f"label.{name}"] for name in LABELS}, dictionaries)
+        items = {name: mutable[name] for name in MUTABLE}
+        links: EdgeBlock = EdgeMemtable()
+        if EDGES in content:
+            weights = {name: mutable[f"edge.{name}"] for name in edges.MUTABLE}
+            links = EdgeSegment(directory / EDGES, content[EDGES], weights)
+        super().__init__(numbers | items, {name: arrays[f"label.{name}"] for name in LABELS}, dictionaries, links)
         self.rows = int(meta["rows"])
         self._keys = arrays["keys"]
         self._by_key = Lookup(arrays["key_prefixes"], arrays["key_rows"])
@@ -185,16 +95,57 @@ class Segment(Component):
         self.has_bare_rows = bool((self.number("inv_norm", self.rows) == 0).any())
         self.refresh()
 
-    def take_over(self, memtable: Memtable) -> None:
-        """Go on from the mutable columns of the memtable that this segment was written from.
+    def take_over(self, before: Component) -> None:
+        """Go on from the mutable columns of the component that this segment was written from, row by row.
 
-        They are copied: a reader that still holds the memtable sees no later change, and needs none, for what
+        They are copied: a reader that still holds the old one sees no later change, and needs none, for what
         changes later lies after the moment it reads at. Requires: the engine's apply lock.
         """
+        self._set_mutable(before.copy_mutable())
+        self.is_dirty, self.edges.is_dirty = before.is_dirty, before.edges.is_dirty
+
+    def take_over_merged(self, origins: Sequence[Origin]) -> None:
+        """Go on from the kept rows of the segments that were merged. Requires: the engine's apply lock."""
+        columns: dict[str, list[npt.NDArray[Any]]] = {}
+        for origin in origins:
+            for name in MUTABLE:
+                columns.setdefault(name, []).append(origin.segment.numbers[name][origin.rows])
+            for name in edges.MUTABLE:
+                column = origin.segment.edges.columns[name]
+                columns.setdefault(f"edge.{name}", []).append(column[origin.links])
+        self._set_mutable({name: np.concatenate(parts) for name, parts in columns.items()})
+        self.mark_saved(saved=False)
+
+    def _set_mutable(self, columns: Mutable) -> None:
         for name in MUTABLE:
-            self.numbers[name] = np.array(memtable.numbers[name][: self.rows])
-        self.is_dirty = memtable.is_dirty
+            self.numbers[name] = columns[name]
+        if self.edges.rows:
+            for name in edges.MUTABLE:
+                self.edges.columns[name] = columns[f"edge.{name}"]
         self.refresh()
+
+    @property
+    def purged_rows(self) -> int:
+        """Rows that a merge would leave out."""
+        return int(np.count_nonzero(self.number("recorded_until", self.rows) == PURGED))
+
+    @property
+    def dimension(self) -> int:
+        """Of the vectors, 0 when no row has one."""
+        return 0 if self._vectors is None else int(self._vectors.shape[1])
+
+    @property
+    def directory(self) -> Path:
+        return self._directory
+
+    @property
+    def wants_index(self) -> bool:
+        """Some rows have vectors, and no graph over them is loaded."""
+        return self.index is None and self._vectors is not None
+
+    def source_parts(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64], npt.NDArray[np.uint32], memoryview]:
+        """Return keys, blob offsets, blob checksums and all blobs, for a merge."""
+        return self._keys, self._offsets, self._crcs, self._blobs
 
     def refresh(self) -> None:
         """Read the flags that masks go by from the mutable columns. Requires: the engine's apply lock."""
@@ -228,10 +179,10 @@ class Segment(Component):
         return sum(one["size"] for one in self.facts.values())
 
     def memory_bytes(self) -> int:
-        return sum(self.numbers[name].nbytes for name in MUTABLE)
+        return sum(self.numbers[name].nbytes for name in MUTABLE) + self.edges.memory_bytes()
 
 
-def load_mutable(path: Path, content: memoryview) -> dict[str, npt.NDArray[Any]]:
+def load_mutable(path: Path, content: memoryview) -> Mutable:
     """Return mutable columns as arrays that may be written."""
     _, arrays = container.unpack(path, content)
-    return {name: np.array(arrays[name]) for name in MUTABLE}
+    return {name: np.array(array) for name, array in arrays.items()}

@@ -16,6 +16,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 
 import msgpack
+import numpy as np
 
 from t4dm_daemon.core.clock import OPEN, UNBOUNDED
 from t4dm_daemon.core.errors import (
@@ -28,16 +29,22 @@ from t4dm_daemon.core.errors import (
 from t4dm_daemon.core.ids import key_of
 from t4dm_daemon.core.item import EDGE_TYPES, Edge
 from t4dm_daemon.storage.protocol import InsertResult, Outcome, Status, Token
-from t4dm_daemon.storage.t4dx.checkpoint import Capture, copy_mutable
+from t4dm_daemon.storage.t4dx.checkpoint import Capture
 from t4dm_daemon.storage.t4dx.component import Component
-from t4dm_daemon.storage.t4dx.edges import EdgeTable
+from t4dm_daemon.storage.t4dx.edges import EdgeBlock
 from t4dm_daemon.storage.t4dx.memtable import Memtable
 from t4dm_daemon.storage.t4dx.schema import (
+    ADDABLE,
+    COMMANDS,
     DELETE,
     GIVEN,
     INSERT,
     LEARNED,
+    PURGED,
+    SCALE,
+    UNLINK,
     UPDATE,
+    WEIGH,
     Insert,
     Link,
     Row,
@@ -49,8 +56,6 @@ from t4dm_daemon.storage.t4dx.wal import Record
 
 TOKEN_LIFE_US: Final = 24 * 3600 * 1_000_000
 ONLY_DUPLICATE: Final = 2
-ADDABLE: Final = {"access_count": 2**62, "importance": 1.0, "kappa": 1.0}
-"""Fields that take increments, and the greatest value of each."""
 _CREATED_AT: Final = GIVEN.index("created_at")
 _CONTENT_HASH: Final = GIVEN.index("content_hash")
 _EXPIRES_AT: Final = LEARNED.index("expires_at")
@@ -68,8 +73,8 @@ class SpaceState:
 
     Args:
         segments: Of the checkpoint in force, oldest first.
-        counters: `dimension`, `next_seq` and `moment` of the checkpoint; empty for a new space.
-        stored: `edges` and `tokens` of the checkpoint.
+        counters: `dimension`, `next_seq`, `moment` and `purged_before` of the checkpoint; empty for a new space.
+        stored: `tokens` of the checkpoint; of one in format 1 also `edges`, which then stood there.
         dimension: Of the vectors, where the checkpoint does not say; None lets the first vector fix it.
         lsn: Of the checkpoint.
     """
@@ -91,12 +96,18 @@ class SpaceState:
         self.captures: deque[Capture] = deque()
         self.frozen = 0
         """Memtables that wait to become segments."""
-        self.edges = EdgeTable()
+        self.purged_before = int(counters.get("purged_before", UNBOUNDED))
+        """Versions that ended at or before this time are gone: an earlier past cannot be told."""
         self._next_seq = int(counters.get("next_seq", 1))
         self._tokens: dict[bytes, _UsedToken] = {}
         self._tokens_dirty = False
-        self.edges.load(stored.get("edges", ()))
         self._load_tokens(stored.get("tokens", ()))
+        for source, target, code, weight, created_at in stored.get("edges", ()):
+            edge = Edge(source, target, EDGE_TYPES[code], weight, created_at)
+            self.memtable.links.append(edge, created_at, min(created_at, self.moment))
+        self.memtable.publish()
+        self.is_outdated = "edges" in stored
+        """The checkpoint is of an older format: the next one is written even if nothing has changed."""
 
     def publish(self, lsn: int, moment: int) -> None:
         """Let readers see what was applied."""
@@ -110,7 +121,15 @@ class SpaceState:
             return self._apply_insert(time, meaning)
         if kind == UPDATE:
             return self._apply_update(meaning)
-        return self._apply_delete(time, meaning)
+        if kind == DELETE:
+            return self._apply_delete(time, meaning)
+        if kind == WEIGH:
+            return self._apply_weigh(meaning)
+        if kind == UNLINK:
+            return self._apply_unlink(time, meaning)
+        if kind == SCALE:
+            return self._apply_scale(*meaning)
+        return self._apply_purge(*meaning)
 
     def _apply_insert(self, time: int, command: Insert) -> InsertResult:
         token, rows, links = command.token, command.rows, command.links
@@ -126,8 +145,12 @@ class SpaceState:
             else:
                 outcomes.append(self._append(row, time))
         for source, target, code, weight, created_at in links:
+            found = self._find_link(key_of(source), code, key_of(target))
+            if found is not None:
+                found[0].set_weight(found[1], weight)
+                continue
             created = time if created_at == UNBOUNDED else created_at
-            self.edges.put(Edge(source, target, EDGE_TYPES[code], weight, created))
+            self.memtable.links.append(Edge(source, target, EDGE_TYPES[code], weight), created, time)
         if token is not None:
             self._tokens[token.key] = _UsedToken(token.fingerprint, time, tuple(outcomes))
             self._tokens_dirty = True
@@ -250,15 +273,112 @@ class SpaceState:
                 done.append(False)
                 continue
             component.close_row(at, time)
-            self.edges.remove_at(key)
+            for one in self.components:
+                one.edges.close_at(key, time)
             done.append(True)
         return done
 
+    # Links --------------------------------------------------------------------------------------------
+
+    def _find_link(self, source: bytes, code: int, target: bytes) -> tuple[EdgeBlock, int] | None:
+        """Return where the current link of this name is."""
+        for component in reversed(self.components):
+            row = component.edges.find_open(source, code, target)
+            if row >= 0:
+                return component.edges, row
+        return None
+
+    def _apply_weigh(self, changes: Sequence[Any]) -> list[float | None]:
+        weights: list[float | None] = []
+        for source, code, target, value, increment in changes:
+            found = self._find_link(source, code, target)
+            if found is None:
+                weights.append(None)
+                continue
+            block, row = found
+            weight = float(block.columns["weight"][row]) if value is None else value
+            weight = min(max(weight + increment, 0.0), 1.0)
+            block.set_weight(row, weight)
+            weights.append(weight)
+        return weights
+
+    def _apply_unlink(self, time: int, names: Sequence[Any]) -> list[bool]:
+        done = []
+        for source, code, target in names:
+            found = self._find_link(source, code, target)
+            done.append(found is not None)
+            if found is not None:
+                found[0].close([found[1]], time)
+        return done
+
+    def _apply_scale(
+        self,
+        multiply: float,
+        add: float,
+        low: float,
+        high: float,
+        codes: Sequence[int] | None,
+        sources: Sequence[bytes] | None,
+    ) -> int:
+        count = 0
+        for component in self.components:
+            block = component.edges
+            if sources is None:
+                rows = np.arange(self._all_links(component))
+            else:
+                nodes = [node for key in sources if (node := block.node(key)) >= 0]
+                rows = np.unique(
+                    np.concatenate([np.empty(0, np.int64), *(block.incident(one, "out") for one in nodes)])
+                )
+            chosen = block.columns["recorded_until"][rows] == OPEN
+            if codes is not None:
+                chosen &= np.isin(block.columns["type"][rows], codes)
+            rows = rows[chosen]
+            if len(rows):
+                weights = block.columns["weight"]
+                weights[rows] = np.clip(weights[rows] * multiply + add, low, high)
+                block.is_dirty = True
+            count += len(rows)
+        return count
+
+    def _all_links(self, component: Component) -> int:
+        """How many links a component has, with those of commands of this group that are not published yet."""
+        return component.links.written if isinstance(component, Memtable) else component.edges.rows
+
+    # Forgetting ---------------------------------------------------------------------------------------
+
+    def _apply_purge(self, keys: Sequence[bytes], before: int | None) -> int:
+        """Hide ended versions from every moment: all those of `keys`, and all that ended at or before `before`."""
+        count = 0
+        for component in self.components:
+            until = component.numbers["recorded_until"]
+            total = component.written if isinstance(component, Memtable) else component.rows
+            ended = until[:total] <= before if before is not None else np.zeros(total, np.bool_)
+            for key in keys:
+                rows = list(component.rows_of(key))
+                ended[rows] = until[rows] != OPEN
+            count += component.purge_rows(np.nonzero(ended)[0])
+            block, links = component.edges, self._all_links(component)
+            until = block.columns["recorded_until"]
+            ended = until[:links] <= before if before is not None else np.zeros(links, np.bool_)
+            for key in keys:
+                node = block.node(key)
+                if node >= 0:
+                    at_node = block.incident(node, "both")
+                    ended[at_node] |= until[at_node] != OPEN
+            if (until[:links][ended] != PURGED).any():
+                until[:links][ended] = PURGED
+                block.is_dirty = True
+        if before is not None:
+            self.purged_before = max(self.purged_before, before)
+        return count
+
     def _find(self, key: bytes) -> tuple[Component, int] | None:
-        """Return where the newest version of a key is, open or not."""
+        """Return where the newest version of a key is, open or not, but not purged."""
         for component in reversed(self.components):
             for row in component.rows_of(key):
-                return component, row
+                if not component.is_purged(row):
+                    return component, row
         return None
 
     def _latest(self, key: bytes) -> tuple[int, bool]:
@@ -288,38 +408,42 @@ class SpaceState:
                     first = seq, identifier, int(component.numbers["version"][at])
         return None if first is None else first[1:]
 
-    def capture(self) -> None:
+    def capture(self, *, force: bool = False) -> None:
         """Freeze the memtable and note what a checkpoint of this moment must write."""
-        if self.applied_lsn == self.captured_lsn:
+        if self.applied_lsn == self.captured_lsn and not (force or self.is_outdated):
             return
-        if self.memtable.rows:
+        if not self.memtable.is_empty:
             self.memtable = Memtable()
             self.components = (*self.components, self.memtable)
             self.frozen += 1
-        changed = [
-            (one, copy_mutable(one)) for one in self.components[:-1] if isinstance(one, Memtable) or one.is_dirty
-        ]
-        for component, _ in changed:
-            component.is_dirty = False
+        order = self.components[:-1]
+        changed = {one: one.copy_mutable() for one in order if isinstance(one, Memtable) or one.has_unsaved_changes}
+        for component in changed:
+            component.mark_saved()
         state = None
-        if self.edges.is_dirty or self._tokens_dirty:
+        if self._tokens_dirty or self.is_outdated:
             oldest = self.moment - TOKEN_LIFE_US
             self._tokens = {key: used for key, used in self._tokens.items() if used.time >= oldest}
-            state = {"edges": self.edges.dump(), "tokens": self._dump_tokens()}
-            self.edges.is_dirty = self._tokens_dirty = False
-        counters = {"dimension": self.dimension, "next_seq": self._next_seq, "moment": self.moment}
-        self.captures.append(Capture(self.applied_lsn, changed, state, counters))
+            state = {"tokens": self._dump_tokens()}
+            self._tokens_dirty = self.is_outdated = False
+        counters = {
+            "dimension": self.dimension,
+            "next_seq": self._next_seq,
+            "moment": self.moment,
+            "purged_before": self.purged_before,
+        }
+        self.captures.append(Capture(self.applied_lsn, order, changed, state, counters))
         self.captured_lsn = self.applied_lsn
 
     def take_back(self, became: Mapping[Component, Segment], lsn: int) -> None:
         """Undo captures that could not be written: what they held is captured again by the next one."""
         for capture in self.captures:
-            for component, _ in capture.changed:
-                became.get(component, component).is_dirty = True
+            for component in capture.changed:
+                became.get(component, component).mark_saved(saved=False)
             if capture.state is not None:
                 self._tokens_dirty = True
         self.captures.clear()
-        self.captured_lsn = lsn
+        self.captured_lsn = min(lsn, self.applied_lsn - 1)
 
     def replace_memtables(self, made: Mapping[Memtable, Segment]) -> None:
         """Let segments stand for the frozen memtables they were written from."""
@@ -327,6 +451,15 @@ class SpaceState:
             segment.take_over(memtable)
         self.components = tuple(made.get(one, one) if isinstance(one, Memtable) else one for one in self.components)
         self.frozen -= len(made)
+
+    def replace_segments(self, old: Sequence[Segment], new: Sequence[Segment]) -> None:
+        """Let merged segments stand for neighbouring ones."""
+        at = self.components.index(old[0])
+        assert self.components[at : at + len(old)] == tuple(old)
+        self.components = (*self.components[:at], *new, *self.components[at + len(old) :])
+
+    def count_links(self) -> int:
+        return sum(component.edges.count_open() for component in self.components)
 
     def _dump_tokens(self) -> list[Any]:
         return [
@@ -351,6 +484,6 @@ def meaning_of(record: Record) -> Any:
     """Return what a record of the log stands for."""
     if record.type == INSERT:
         return decode_insert(record.body)
-    if record.type in (UPDATE, DELETE):
+    if record.type in COMMANDS:
         return msgpack.unpackb(record.body)
     raise CorruptionError(f"the log holds a record of unknown type {record.type}", type=record.type, lsn=record.lsn)

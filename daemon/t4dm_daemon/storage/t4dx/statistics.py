@@ -8,6 +8,7 @@ import numpy as np
 
 from t4dm_daemon.core.item import KINDS
 from t4dm_daemon.storage.t4dx.query import Snapshot
+from t4dm_daemon.storage.t4dx.schema import PURGED
 
 KAPPA_BANDS: Final = (("0.0-0.3", 0.0, 0.3), ("0.3-0.7", 0.3, 0.7), ("0.7-1.0", 0.7, 1.01))
 """Half-open, but for the last: episodic, transitional, semantic."""
@@ -19,7 +20,8 @@ def count(snapshot: Snapshot) -> dict[str, Any]:
     by_kappa = {name: 0 for name, _, _ in KAPPA_BANDS}
     items = versions = 0
     for component in snapshot.components:
-        versions += int(np.count_nonzero(component.number("recorded_at", component.rows) <= snapshot.moment))
+        recorded = component.number("recorded_at", component.rows) <= snapshot.moment
+        versions += int(np.count_nonzero(recorded & (component.number("recorded_until", len(recorded)) != PURGED)))
     for component, rows, mask in snapshot.masks(None):
         chosen = slice(0, rows) if mask is None else np.nonzero(mask)[0]
         kappa = component.numbers["kappa"][chosen]

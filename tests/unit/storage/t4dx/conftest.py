@@ -16,7 +16,7 @@ def open_engine(tmp_path: Path) -> Iterator[Callable[..., T4DXEngine]]:
     opened: list[T4DXEngine] = []
 
     def open_one(root: Path | None = None, **options: Any) -> T4DXEngine:
-        engine = T4DXEngine(root or tmp_path / "space", **options)
+        engine = T4DXEngine(root or tmp_path / "space", **{"merge_in_background": False, **options})
         opened.append(engine)
         return engine
 

@@ -106,7 +106,7 @@ def test_restarts_without_writes_change_nothing(open_engine: Open, tmp_path: Pat
     assert {path: path.read_bytes() for path in (tmp_path / "space").rglob("*") if path.is_file()} == files
 
 
-def test_an_index_that_cannot_be_built_or_saved_fails_no_flush(
+def test_an_index_that_cannot_be_built_or_saved_fails_no_compaction(
     open_engine: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from t4dm_daemon.storage.t4dx.ann import FaissIndex
@@ -118,7 +118,7 @@ def test_an_index_that_cannot_be_built_or_saved_fails_no_flush(
     with monkeypatch.context() as patch:
         patch.setattr(FaissIndex, "save", refuse)
         engine.insert([write(str(number), vector=one) for number, one in enumerate(vectors(20))])
-        engine.flush()
+        engine.compact()
     assert len(engine.search(vectors(1)[0], 20)) == 20
     engine.close()
 

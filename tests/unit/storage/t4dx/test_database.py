@@ -39,7 +39,7 @@ def test_every_file_is_the_users_alone(tmp_path: Path) -> None:
     with Database(tmp_path / "new" / "db", ann_min_rows=1) as database:
         engine = database.create_space("s")
         engine.insert([write("a", vector=vector(1, 0))])
-        engine.flush()
+        engine.compact()
 
         modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").rglob("*")}
 

@@ -9,7 +9,7 @@ import pytest
 from t4dm_daemon.core.errors import CorruptionError
 from t4dm_daemon.storage.protocol import FieldUpdate
 from t4dm_daemon.storage.t4dx import T4DXEngine
-from t4dm_daemon.storage.t4dx.segment import Lookup
+from t4dm_daemon.storage.t4dx.lookup import Lookup
 from tests.unit.storage.t4dx.items import vectors, write
 
 Open = Callable[..., T4DXEngine]

@@ -1,0 +1,145 @@
+"""Merging segments: several neighbours become one (or more, when one would be too large), without their dead rows.
+
+Purely physical: no reader of any moment sees a difference. Rows keep their order, so the newest version of an id
+is still found first; purged rows and links (`schema.PURGED`) are left out. The graph of the first segment, by far
+the largest where merging is worth its cost, is extended and not built again, unless rows of it go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from t4dm_daemon.storage.t4dx import edges
+from t4dm_daemon.storage.t4dx.checkpoint import Checkpoints, Pace
+from t4dm_daemon.storage.t4dx.component import Dictionary
+from t4dm_daemon.storage.t4dx.fs import FileSystem
+from t4dm_daemon.storage.t4dx.schema import IMMUTABLE, LABELS, MUTABLE, PURGED
+from t4dm_daemon.storage.t4dx.segment import Origin, Segment
+from t4dm_daemon.storage.t4dx.segment_files import RowSource, write_segment
+
+_CHUNK_ROWS: Final = 4096
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A new segment, and where its rows come from."""
+
+    segment: Segment
+    origins: list[Origin]
+
+
+def plan(segments: Sequence[Segment], max_rows: int) -> list[list[Origin]]:
+    """Return which rows and links of which segments each new segment takes."""
+    outputs: list[list[Origin]] = [[]]
+    room = max_rows
+    for segment in segments:
+        (kept,) = np.nonzero(segment.number("recorded_until", segment.rows) != PURGED)
+        block = segment.edges
+        (links,) = np.nonzero(block.columns["recorded_until"][: block.rows] != PURGED)
+        while True:
+            if not room and len(kept):
+                outputs.append([])
+                room = max_rows
+            taken, kept = kept[:room], kept[room:]
+            room -= len(taken)
+            outputs[-1].append(Origin(segment, taken, links))
+            links = links[:0]
+            if not len(kept):
+                break
+    return [one for one in outputs if any(len(origin.rows) or len(origin.links) for origin in one)]
+
+
+def merge(
+    fs: FileSystem, checkpoints: Checkpoints, origins: list[Origin], *, level: int, pace: Pace, reserved: list[int]
+) -> Merged:
+    """Write one new segment durably; no reader sees it yet.
+
+    Args:
+        fs: The file system.
+        checkpoints: Gives the number and builds the graph.
+        origins: Of its rows, oldest first.
+        level: Of the new segment.
+        pace: Rests, and says when to stop.
+        reserved: Takes the segment's number, for the caller to give up.
+    """
+    number, directory = checkpoints.reserve()
+    reserved.append(number)
+    facts = write_segment(fs, directory, _source(origins), pace=pace)
+    links = np.concatenate([one.segment.edges.columns["weight"][one.links] for one in origins])
+    placeholder = {name: np.concatenate([one.segment.numbers[name][one.rows] for one in origins]) for name in MUTABLE}
+    placeholder |= {"edge.weight": links, "edge.recorded_until": np.zeros(len(links), np.int64)}
+    segment = Segment(fs, directory, number=number, facts=facts, mutable=placeholder, level=level)
+    if checkpoints.may_have_index(segment):
+        first = origins[0]
+        base, start = None, 0
+        if first.segment.index is not None and len(first.rows) == first.segment.rows:
+            base, start = first.segment.index, first.segment.rows
+        if base is not None and start == segment.rows:
+            base, start = None, 0  # nothing to add: its file is written anew all the same
+        segment.index = checkpoints.build_index(segment, base, start, pace=pace)
+    return Merged(segment, origins)
+
+
+def _source(origins: Sequence[Origin]) -> RowSource:
+    dictionaries = {name: Dictionary() for name in LABELS}
+    codes: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in LABELS}
+    for origin in origins:
+        for name in LABELS:
+            old = origin.segment.codes[name][origin.rows]
+            renumbered = np.full(len(origin.segment.dictionaries[name].values) + 1, -1, np.int32)
+            for code in np.unique(old[old >= 0]):
+                renumbered[code] = dictionaries[name].code(origin.segment.dictionaries[name].values[code])
+            codes[name].append(renumbered[old])  # -1 is the last entry
+    keys, lengths, crcs = [], [], []
+    for origin in origins:
+        its_keys, offsets, its_crcs, _ = origin.segment.source_parts()
+        keys.append(its_keys[origin.rows])
+        lengths.append((offsets[1:] - offsets[:-1])[origin.rows])
+        crcs.append(its_crcs[origin.rows])
+    dimension = max((one.segment.dimension for one in origins), default=0)
+    ids, links = edges.merge([one.segment.edges for one in origins], [one.links for one in origins])
+    return RowSource(
+        keys=np.concatenate(keys),
+        numbers={name: np.concatenate([one.segment.numbers[name][one.rows] for one in origins]) for name in IMMUTABLE},
+        codes={name: np.concatenate(parts) for name, parts in codes.items()},
+        labels={name: dictionaries[name].values for name in LABELS},
+        blob_lengths=np.concatenate(lengths),
+        blob_crcs=np.concatenate(crcs),
+        blobs=_blobs(origins),
+        dimension=dimension,
+        vectors=_vectors(origins, dimension),
+        link_ids=ids,
+        links=links,
+    )
+
+
+def _runs(rows: Rows) -> Iterator[tuple[int, int]]:
+    """Yield (first, last + 1) of the runs of consecutive rows, none longer than a chunk."""
+    breaks = np.nonzero(np.diff(rows) != 1)[0] + 1
+    for run in np.split(rows, breaks):
+        for start in range(0, len(run), _CHUNK_ROWS):
+            part = run[start : start + _CHUNK_ROWS]
+            yield int(part[0]), int(part[-1]) + 1
+
+
+def _blobs(origins: Sequence[Origin]) -> Iterator[memoryview]:
+    for origin in origins:
+        _, offsets, _, blobs = origin.segment.source_parts()
+        for first, end in _runs(origin.rows):
+            yield blobs[int(offsets[first]) : int(offsets[end])]
+
+
+def _vectors(origins: Sequence[Origin], dimension: int) -> Iterator[memoryview]:
+    for origin in origins:
+        vectors = origin.segment.vectors()
+        for first, end in _runs(origin.rows):
+            if vectors is None:
+                yield memoryview(bytes(4 * dimension * (end - first)))
+            else:
+                yield vectors[first:end].data.cast("B")

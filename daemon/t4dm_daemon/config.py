@@ -30,9 +30,15 @@ class StorageSettings(BaseModel):
         description="always: a write is on disk before it is acknowledged. off: the system may lose the last seconds.",
     )
     flush_items: int = Field(10_000, ge=16, le=1_000_000, description="Rows in memory before they become a segment.")
-    ann: Literal["faiss", "flat"] = Field("faiss", description="Graph index of large segments; flat never builds one.")
+    ann: Literal["faiss", "hnswlib", "flat"] = Field(
+        "faiss", description="Graph index of large segments; hnswlib needs its extra, flat never builds one."
+    )
     ann_min_rows: int = Field(50_000, ge=1, description="Segments smaller than this are scanned exactly.")
     verify: bool = Field(True, description="Check every file's checksum on open.")
+    archive: Path | None = Field(
+        None,
+        description="Directory that keeps the log after it has been written to segments, for restoring any moment.",
+    )
 
 
 class EmbeddingSettings(BaseModel):

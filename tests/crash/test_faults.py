@@ -99,8 +99,8 @@ def _is_one_command_ahead(live: State, found: State) -> bool:
     if live == found:
         return True
     differing = [name for name in {*live, *found} if live.get(name) != found.get(name)]
-    # No command of the workload touches more than two items and those it links.
-    return len(differing) <= 3 and all(
+    # No command of the workload touches more than two items and those it links, but for the scaling of two links.
+    return len(differing) <= 4 and all(
         name not in live or name not in found or found[name][1:3] >= live[name][1:3] for name in differing
     )
 
@@ -123,8 +123,9 @@ def test_after_a_failed_flush_the_next_one_writes_it_all(tmp_path: Path, first: 
             continue
 
         fs.at = None  # the disk is well again
-        engine.flush()
+        engine.compact()
         after = state_of(engine)
+        assert engine.stats()["flush_error"] is None
         engine.close()
 
         assert after == live, (at, fs.failed)

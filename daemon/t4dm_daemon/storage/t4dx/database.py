@@ -25,18 +25,34 @@ from t4dm_daemon.core.errors import (
     ConflictError,
     CorruptionError,
     FormatError,
+    InvalidInputError,
     NotFoundError,
     StorageClosedError,
     StorageError,
     StorageLockedError,
 )
 from t4dm_daemon.storage.t4dx import checked
+from t4dm_daemon.storage.t4dx.backup import (
+    BackupReport,
+    VerifyReport,
+    begin,
+    copy_closed,
+    finish,
+    verify_engine,
+    write_backup,
+)
 from t4dm_daemon.storage.t4dx.engine import T4DXEngine
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+OLDEST_FORMAT: Final = 1
+"""A store of this format or a later one is brought up to date when it is opened, after a backup.
+
+    1  all links of a space in its state file
+    2  links in segments, with transaction times; named blobs; purged rows
+"""
 CREATED_BY: Final = "t4dx"
 
 
@@ -69,6 +85,9 @@ class Database:
         ann_min_rows: int = 50_000,
         verify: bool = True,
         merge_in_background: bool = True,
+        archive: Path | None = None,
+        recover_until: int | None = None,
+        read_only: bool = False,
         clock: RecordClock | None = None,
         owner: Mapping[str, Any] | None = None,
         fs: FileSystem | None = None,
@@ -83,8 +102,12 @@ class Database:
             "ann_min_rows": ann_min_rows,
             "verify": verify,
             "merge_in_background": merge_in_background,
+            "recover_until": recover_until,
+            "read_only": read_only,
         }
+        self._archive = archive
         self._lock = threading.Lock()
+        self._migrates_from: int | None = None
         self._pid = os.getpid()
         self._engines: dict[str, T4DXEngine] = {}
         self._is_closed = False
@@ -97,6 +120,8 @@ class Database:
             for name, entry in self._catalog["spaces"].items():
                 self._engines[name] = self._open(entry)
             self._remove_orphans()
+            self._finish_migration()
+            self.was_clean = self._note_start()
         except BaseException as error:
             for engine in self._engines.values():
                 engine.close(discard=True)
@@ -144,13 +169,47 @@ class Database:
             found, store_id = int(facts["format"]), bytes.fromhex(facts["store_id"])
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptionError(f"{path}: this file is damaged: {error}", file=str(path)) from error
-        if found != FORMAT_VERSION:
+        if OLDEST_FORMAT <= found < FORMAT_VERSION:
+            self._keep_old_format(found)
+        elif found != FORMAT_VERSION:
             raise FormatError(
                 f"{self._root} has data format {found}, this T4DM reads format {FORMAT_VERSION}: upgrade T4DM",
                 expected=FORMAT_VERSION,
                 found=found,
             )
         return store_id
+
+    def _keep_old_format(self, found: int) -> None:
+        """Make a backup before anything of an older format is changed; once, however often it is tried."""
+        target = self._root / "backups" / f"format-{found}"
+        self._fs.make_directory(target.parent)
+        if not target.exists():
+            logger.warning("the store has an older format; it is backed up first", extra={"backup": str(target)})
+            partial = begin(self._fs, target)
+            copy_closed(self._fs, self._root, partial)
+            finish(self._fs, partial, target)
+        self._migrates_from = found
+
+    def _finish_migration(self) -> None:
+        """Write every space in the present format, and say so last of all: until then it is done again."""
+        if self._migrates_from is None:
+            return
+        for engine in self._engines.values():
+            engine.flush()
+        facts = json.loads(self._fs.read(self._root / "FORMAT")) | {"format": FORMAT_VERSION}
+        self._fs.replace(self._root / "FORMAT", json.dumps(facts).encode())
+        logger.info("the store was brought up to date", extra={"from": self._migrates_from, "to": FORMAT_VERSION})
+
+    def _note_start(self) -> bool | None:
+        """Return whether the last run ended as it should, None for a new store; this one has not yet."""
+        path = self._root / "CLEAN"
+        was_clean = self._fs.exists(path)
+        if was_clean:
+            self._fs.remove(path)
+            self._fs.sync_directory(self._root)
+        elif self._catalog["next"] > 1:
+            logger.warning("the last run was cut short; the log was replayed", extra={"path": str(self._root)})
+        return was_clean if was_clean or self._catalog["next"] > 1 else None
 
     def _load_catalog(self) -> dict[str, Any]:
         path = self._root / "CATALOG"
@@ -179,6 +238,7 @@ class Database:
             clock=self._clock,
             dimension=entry["attributes"].get("dimension"),
             fs=self._fs,
+            archive=None if self._archive is None else self._archive / str(entry["directory"]),
             **self._options,
         )
 
@@ -269,6 +329,37 @@ class Database:
             with self._unless_deleted(name):
                 engine.flush()
 
+    def backup(self, target: Path) -> BackupReport:
+        """Write a backup of all spaces as they are at one moment, while readers and writers go on.
+
+        Args:
+            target: A directory that does not exist; on the same file system it takes little room (hard links).
+
+        Raises:
+            InvalidInputError: The target exists, or lies among the spaces.
+            StorageError: It could not be written; nothing is left of it.
+        """
+        target = target.absolute()
+        if (self._root / "spaces").absolute() in (target, *target.parents):
+            raise InvalidInputError("a backup does not lie among the spaces it is of", path=str(target))
+        with self._lock, contextlib.ExitStack() as stack:
+            self._require_open()
+            try:
+                self._fs.make_directory(target.parent)
+            except OSError as error:
+                raise StorageError(f"{target.parent} cannot be made: {error}", path=str(target)) from error
+            spaces = [stack.enter_context(engine.held_still()) for engine in self._engines.values()]
+            return write_backup(self._fs, self._root, target, spaces, names=("FORMAT", "CATALOG"))
+
+    def verify(self) -> VerifyReport:
+        """Compare every file with its checksum, and every reference with what it leads to."""
+        self._require_open()
+        report = VerifyReport()
+        for name, engine in self._engines.items():
+            with self._unless_deleted(name):
+                verify_engine(engine, report)
+        return report
+
     @contextlib.contextmanager
     def _unless_deleted(self, name: str) -> Iterator[None]:
         """Pass over a space that is deleted while the spaces are walked."""
@@ -288,6 +379,11 @@ class Database:
         try:
             for engine in engines:
                 engine.close()
+            if all(engine.is_saved for engine in engines):
+                self._fs.write_new(self._root / "CLEAN", [b"the last run ended as it should\n"])
+                self._fs.sync_directory(self._root)
+        except OSError as error:  # the next start only takes a closer look
+            logger.warning("the end of the run was not noted", extra={"reason": str(error)})
         finally:
             self._fs.close(self._descriptor)
 
@@ -304,6 +400,22 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def hold(fs: FileSystem, root: Path) -> Iterator[None]:
+    """Own a directory for a while without opening its spaces. Raises StorageLockedError."""
+    path = root / "LOCK"
+    existed = fs.exists(path)
+    descriptor = fs.lock(path)
+    if descriptor is None:
+        raise StorageLockedError(f"{root} is in use by {_holder(fs, path)}", path=str(root))
+    try:
+        yield
+    finally:
+        fs.close(descriptor)
+        if not existed:
+            fs.remove(path)
 
 
 def _holder(fs: FileSystem, path: Path) -> str:

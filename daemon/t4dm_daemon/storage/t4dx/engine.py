@@ -19,11 +19,12 @@ Readers take none: they read the state's moment first and its components (one re
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +59,7 @@ from t4dm_daemon.storage.protocol import (
     Write,
 )
 from t4dm_daemon.storage.t4dx import graph, query
+from t4dm_daemon.storage.t4dx.backup import SpaceFiles
 from t4dm_daemon.storage.t4dx.checkpoint import MAX_BLOB_NAME, Checkpoints
 from t4dm_daemon.storage.t4dx.commit import Command, CommitQueue
 from t4dm_daemon.storage.t4dx.compaction import MAX_LEVEL, CompactionReport, Compactor, MergePolicy, SizeTiered
@@ -81,8 +83,10 @@ from t4dm_daemon.storage.t4dx.schema import (
     encode_weigh,
 )
 from t4dm_daemon.storage.t4dx.segment import Segment
+from t4dm_daemon.storage.t4dx.segment_files import Facts, check_file
 from t4dm_daemon.storage.t4dx.state import SpaceState, meaning_of
 from t4dm_daemon.storage.t4dx.statistics import count
+from t4dm_daemon.storage.t4dx.verify import find_broken
 from t4dm_daemon.storage.t4dx.wal import Wal
 
 logger = logging.getLogger(__name__)
@@ -105,6 +109,9 @@ class T4DXEngine:
         verify: Compare every file's checksum on open.
         merge_policy: Which segments to merge; None takes `SizeTiered()`.
         merge_in_background: False merges and builds graphs only on `compact`.
+        archive: Where log files go after they have been written to segments; None removes them.
+        recover_until: Replay the log up to this transaction time, and drop what is later.
+        read_only: Take no writes, and write nothing on close.
         fs: The file system.
 
     Raises:
@@ -125,6 +132,9 @@ class T4DXEngine:
         verify: bool = True,
         merge_policy: MergePolicy | None = None,
         merge_in_background: bool = True,
+        archive: Path | None = None,
+        recover_until: int | None = None,
+        read_only: bool = False,
         fs: FileSystem | None = None,
     ) -> None:
         self._fs = fs or FileSystem()
@@ -139,9 +149,10 @@ class T4DXEngine:
         self._checkpoints = Checkpoints(self._fs, root, ann=ann, ann_min_rows=ann_min_rows, verify=verify)
         segments, counters, stored = self._checkpoints.load()
         self._state = SpaceState(segments, counters, stored, dimension=dimension, lsn=self._checkpoints.lsn)
-        self._wal = Wal(self._fs, root / "wal", store_id=store_id, sync=sync)
+        self._wal = Wal(self._fs, root / "wal", store_id=store_id, sync=sync, archive=archive)
         self._fs.sync_directory(root)
-        self._replay()
+        self._replay(recover_until)
+        self._is_read_only = read_only
         self._clock.advance(self._state.moment)
         self._flusher = Flusher(
             self._state, self._checkpoints, self._wal, commit_lock=self._commit_lock, apply_lock=self._apply_lock
@@ -241,6 +252,8 @@ class T4DXEngine:
 
     def _submit(self, kind: int, body: bytes, meaning: Any) -> Any:
         self._require_open()
+        if self._is_read_only:
+            raise StorageError("this store was opened to be read only")
         self._flusher.wait_for_room()
         return self._queue.submit(Command(kind, body, meaning))
 
@@ -275,10 +288,17 @@ class T4DXEngine:
 
     # Recovery -----------------------------------------------------------------------------------------
 
-    def _replay(self) -> None:
+    def _replay(self, until: int | None) -> None:
         replayed = 0
+        if until is not None and self._state.moment > until:
+            raise InvalidInputError(
+                "this moment lies before the backup: restore an earlier one", until=until, backup=self._state.moment
+            )
         with self._apply_lock:
             for record in self._wal.recover(self._checkpoints.lsn):
+                if until is not None and record.time > until:
+                    self._wal.restart(record.lsn)
+                    break
                 meaning = meaning_of(record)
                 try:
                     self._state.apply(record.type, record.time, meaning)
@@ -486,6 +506,11 @@ class T4DXEngine:
             "flush_error": None if self._flusher.error is None else str(self._flusher.error),
         }
 
+    @property
+    def is_saved(self) -> bool:
+        """Everything applied is in the manifest in force."""
+        return self._checkpoints.lsn == self._state.applied_lsn
+
     def _require_open(self) -> None:
         if self._pid != os.getpid():
             raise StorageError("this store was opened by the parent process; open it after the fork")
@@ -531,7 +556,40 @@ class T4DXEngine:
             raise InvalidInputError(f"a level lies in [0, {MAX_LEVEL}]", level=level)
         self._require_open()
         self._flusher.flush()
-        return self._compactor.run(everything=everything, level=level, progress=progress, cancel=cancel)
+        report = self._compactor.run(everything=everything, level=level, progress=progress, cancel=cancel)
+        if everything:
+            self._forget_log()
+        return report
+
+    def _forget_log(self) -> None:
+        """Release even the log file in use, for it holds the texts of what was purged."""
+        with self._commit_lock:
+            if self._wal.last_lsn == self._checkpoints.lsn:
+                self._wal.rotate()
+                self._wal.release(self._checkpoints.lsn)
+
+    @contextlib.contextmanager
+    def held_still(self) -> Iterator[SpaceFiles]:
+        """Flush, and keep the named files as they are; yields them, with the log as acknowledged at this moment."""
+        self._require_open()
+        self._flusher.flush()
+        with self._flusher.lock:
+            with self._commit_lock:
+                log = self._wal.acknowledged()
+            names = [*self._checkpoints.files(), self._checkpoints.manifest_name, "CURRENT"]
+            yield SpaceFiles(self._root, names, log)
+
+    def named_files(self) -> list[tuple[str, Facts]]:
+        """Return the files that the manifest in force names, with their sizes and checksums."""
+        return list(self._checkpoints.files().items())
+
+    def check_file(self, name: str, facts: Facts) -> None:
+        """Compare a file with what was written. Raises CorruptionError."""
+        check_file(self._fs, self._root / name, facts)
+
+    def broken_references(self) -> list[tuple[str, str]]:
+        """Return (where, what) of every reference inside the segments that leads nowhere, and every damaged text."""
+        return [broken for one in self._compactor.segments() for broken in find_broken(one)]
 
     def put_blob(self, name: str, content: bytes | None) -> None:
         """Keep named bytes beside the items, durably and as a whole; None removes them.
@@ -572,7 +630,7 @@ class T4DXEngine:
         self._compactor.close()
         self._flusher.close()
         try:
-            if self._wal.failure is None and not discard:
+            if self._wal.failure is None and not discard and not self._is_read_only:
                 self._flusher.flush()
         except StorageError as error:
             logger.error("flush on close failed; the log keeps everything", extra={"reason": str(error)})

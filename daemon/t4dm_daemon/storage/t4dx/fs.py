@@ -129,6 +129,15 @@ class FileSystem:
     def rename(self, path: Path, name: Path) -> None:
         path.replace(name)
 
+    def link(self, path: Path, name: Path) -> None:
+        """Give an unchanging file a second name; across devices, copy it durably."""
+        try:
+            os.link(path, name)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+                raise
+            self.write_new(name, [self.map(path)])
+
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 

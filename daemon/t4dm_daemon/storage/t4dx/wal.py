@@ -63,6 +63,17 @@ class Record:
     body: memoryview
 
 
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """What a log file says of itself; `chain` is the CRC of the last frame before it."""
+
+    store_id: bytes
+    number: int
+    salt: int
+    first_lsn: int
+    chain: int
+
+
 @dataclass(slots=True)
 class _File:
     number: int
@@ -80,11 +91,14 @@ class Wal:
     zeros; `_spare_lock` guards `_spare`.
     """
 
-    def __init__(self, fs: FileSystem, directory: Path, *, store_id: bytes, sync: bool) -> None:
+    def __init__(
+        self, fs: FileSystem, directory: Path, *, store_id: bytes, sync: bool, archive: Path | None = None
+    ) -> None:
         self._fs = fs
         self._directory = directory
         self._store_id = store_id
         self._sync = sync
+        self._archive = archive
         self._files: list[_File] = []
         self._descriptor = -1
         self._offset = 0
@@ -146,7 +160,7 @@ class Wal:
                     raise CorruptionError(f"{path}: the header of this log file is damaged", file=str(path), offset=0)
                 content.release()
                 break  # created, never used
-            number, salt, first_lsn, chain = header
+            number, salt, first_lsn, chain = header.number, header.salt, header.first_lsn, header.chain
             if expected is not None and (first_lsn, chain) != (expected, self._chain) and first_lsn <= after_lsn + 1:
                 expected = None  # what is missing before it is in the checkpoint
             if expected is None:
@@ -181,16 +195,11 @@ class Wal:
             self._zero_tail(torn)
         self._begin_appending([self._directory / name for name in names], after_lsn)
 
-    def _read_header(self, path: Path, content: memoryview) -> tuple[int, int, int, int] | None:
-        if len(content) < FILE_HEADER_BYTES:
-            return None
-        magic, store_id, number, salt, first_lsn, chain = _FILE_HEADER.unpack_from(content)
-        (crc,) = _CRC.unpack_from(content, _FILE_HEADER.size)
-        if magic != _FILE_MAGIC or crc != zlib.crc32(content[: _FILE_HEADER.size]):
-            return None
-        if store_id != self._store_id:
+    def _read_header(self, path: Path, content: memoryview) -> FileHeader | None:
+        header = read_header(content)
+        if header is not None and header.store_id != self._store_id:
             raise CorruptionError(f"{path}: this log belongs to another store", file=str(path))
-        return number, salt, first_lsn, chain
+        return header
 
     def _frame_at(self, content: memoryview, offset: int, salt: int, lsn: int) -> tuple[int, int, int] | None:
         found = _check_frame(content, offset, salt)
@@ -237,6 +246,9 @@ class Wal:
         used = {file.path for file in self._files}
         for path in found:
             if path not in used:
+                header = read_header(self._fs.map(path)) if self._archive is not None else None
+                if header is not None and header.first_lsn <= after_lsn:
+                    self._put_away(path, header.number, header.salt)
                 self._fs.remove(path)
 
     # Appending ----------------------------------------------------------------------------------------
@@ -302,10 +314,10 @@ class Wal:
         self._failure = cause
         logger.error("the log cannot be written; the store is read-only", extra={"reason": str(cause)})
 
-    def _begin_file(self, needed: int) -> None:
-        number = self._files[-1].number + 1 if self._files else 1
+    def _begin_file(self, needed: int, *, after: int = 0, size: int | None = None) -> None:
+        number = (self._files[-1].number if self._files else after) + 1
         path = self._directory / f"{number:012}.wal"
-        wanted = max(self._next_size(), FILE_HEADER_BYTES + needed)
+        wanted = max(size or self._next_size(), FILE_HEADER_BYTES + needed)
         salt = int.from_bytes(secrets.token_bytes(8), "little")
         header = _FILE_HEADER.pack(_FILE_MAGIC, self._store_id, number, salt, self._next_lsn, self._chain)
         descriptor = -1
@@ -364,16 +376,51 @@ class Wal:
             return None
         return spare
 
+    def acknowledged(self) -> list[tuple[str, int]]:
+        """Return the log files and how many bytes of each are frames: those bytes never change.
+
+        Requires: the engine's commit lock.
+        """
+        whole = [(file.path.name, file.size) for file in self._files[:-1]]
+        return whole + [(file.path.name, self._offset) for file in self._files[-1:]]
+
+    def restart(self, lsn: int) -> None:
+        """Drop every file, and begin a new one at `lsn`: what follows is not wanted, what was before is applied."""
+        self._next_lsn = lsn
+        found = [self._directory / name for name in self._fs.list(self._directory)]
+        self._files = []
+        self._begin_file(0, after=max((int(path.stem) for path in found if path.stem.isdecimal()), default=0))
+        for path in found:
+            self._fs.remove(path)
+
+    def rotate(self) -> None:
+        """Begin a new file, so that the one before can be released. Requires: the engine's commit lock."""
+        if self._failure is None and self._offset > FILE_HEADER_BYTES:
+            self._begin_file(0, size=MIN_FILE_BYTES)
+
     # The end ------------------------------------------------------------------------------------------
 
     def release(self, lsn: int) -> None:
-        """Remove the files whose records are all at or before `lsn`; the one being written stays."""
+        """Remove the files whose records are all at or before `lsn`; the one being written stays.
+
+        With an archive they are put there first, and stay here until that has worked.
+        """
         try:
             while len(self._files) > 1 and self._files[0].last_lsn <= lsn:
+                if self._archive is not None:
+                    self._put_away(self._files[0].path, self._files[0].number, self._files[0].salt)
                 self._fs.remove(self._files[0].path)
                 self._files = self._files[1:]
-        except OSError as error:  # it is tried again after the next checkpoint
+        except (OSError, StorageError) as error:  # it is tried again after the next checkpoint
             logger.warning("a log file could not be removed", extra={"reason": str(error)})
+
+    def _put_away(self, path: Path, number: int, salt: int) -> None:
+        assert self._archive is not None
+        self._fs.make_directory(self._archive)
+        name = self._archive / f"{number:012}-{salt:016x}.wal"
+        self._fs.remove(name)  # of an attempt that was interrupted
+        self._fs.link(path, name)
+        self._fs.sync_directory(self._archive)
 
     def close(self) -> None:
         """Release the descriptors. What was appended is on disk already (or, without sync, with the system)."""
@@ -385,6 +432,31 @@ class Wal:
         if self._descriptor >= 0:
             self._fs.close(self._descriptor)
             self._descriptor = -1
+
+
+def read_header(content: memoryview) -> FileHeader | None:
+    """Return the header of a log file, None when there is no whole one."""
+    if len(content) < FILE_HEADER_BYTES:
+        return None
+    magic, store_id, number, salt, first_lsn, chain = _FILE_HEADER.unpack_from(content)
+    (crc,) = _CRC.unpack_from(content, _FILE_HEADER.size)
+    if magic != _FILE_MAGIC or crc != zlib.crc32(content[: _FILE_HEADER.size]):
+        return None
+    return FileHeader(store_id, number, salt, first_lsn, chain)
+
+
+def end_of_file(content: memoryview) -> tuple[int, int]:
+    """Return the last LSN in a log file and the CRC of its last frame."""
+    header = read_header(content)
+    assert header is not None
+    lsn, chain, offset = header.first_lsn - 1, header.chain, FILE_HEADER_BYTES
+    while (found := _check_frame(content, offset, header.salt)) is not None:
+        first_lsn, count, payload_bytes, before, crc = found
+        if first_lsn != lsn + 1 or before != chain:
+            break
+        lsn, chain = lsn + count, crc
+        offset += FRAME_BYTES + payload_bytes
+    return lsn, chain
 
 
 def _check_frame(content: memoryview, offset: int, salt: int | None) -> tuple[int, int, int, int, int] | None:

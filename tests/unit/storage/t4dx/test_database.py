@@ -18,7 +18,7 @@ from t4dm_daemon.core.errors import (
     StorageError,
     StorageLockedError,
 )
-from t4dm_daemon.storage.t4dx import Database
+from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
 from tests.crash.files import SteppedFileSystem
 from tests.unit.storage.t4dx.items import UnsyncedFileSystem, vector, write
 
@@ -97,14 +97,14 @@ def test_a_forked_child_neither_uses_nor_unlocks_its_parents_store(tmp_path: Pat
 
 def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
     Database(tmp_path).close()
-    facts = json.loads((tmp_path / "FORMAT").read_text()) | {"format": 2}
+    facts = json.loads((tmp_path / "FORMAT").read_text()) | {"format": FORMAT_VERSION + 1}
     (tmp_path / "FORMAT").write_text(json.dumps(facts))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "LOCK"}
 
-    with pytest.raises(FormatError, match=r"format 2.*upgrade") as caught:
+    with pytest.raises(FormatError, match=r"format \d.*upgrade") as caught:
         Database(tmp_path)
 
-    assert caught.value.details == {"expected": 1, "found": 2}
+    assert caught.value.details == {"expected": FORMAT_VERSION, "found": FORMAT_VERSION + 1}
     assert before == {path: path.read_bytes() for path in before}
 
 

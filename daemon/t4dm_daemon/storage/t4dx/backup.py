@@ -1,0 +1,274 @@
+"""Backups: a copy of a store as it was at one moment, verified, restored, and brought forward to a later moment.
+
+A backup is a directory like the store's own. Files that never change after they are written are hard-linked (copied
+where links are not possible), so a backup takes little room and time; the log is copied up to the last frame that
+had been acknowledged. It is made under another name and renamed when it is whole: an interrupted one is never taken
+for a backup. Links share their blocks with the store: against a failing disk, put backups on another one.
+
+Point in time: a store that archives its log (`archive`) keeps every log file after it has been written to segments.
+`restore` puts such files behind those of the backup, replays them up to a transaction time, and drops the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError, StorageFullError
+from t4dm_daemon.storage.t4dx.fs import FileSystem
+from t4dm_daemon.storage.t4dx.wal import FileHeader, end_of_file, read_header
+
+if TYPE_CHECKING:
+    from t4dm_daemon.storage.t4dx.engine import T4DXEngine
+
+logger = logging.getLogger(__name__)
+
+PARTIAL: Final = ".partial"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """A backup that was made: where, and what it holds."""
+
+    path: str
+    files: int
+    size_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file that is not what was written, and how it differs."""
+
+    file: str
+    message: str
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What was read and compared, and what was wrong."""
+
+    files: int = 0
+    size_bytes: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceFiles:
+    """The files of one space at one moment."""
+
+    directory: Path
+    """Of the space."""
+    unchanging: list[str]
+    log: list[tuple[str, int]]
+    """Log files, and how many bytes of each had been acknowledged."""
+
+
+def begin(fs: FileSystem, target: Path) -> Path:
+    """Return the directory to write a backup (or a restored store) into; `finish` gives it its name.
+
+    Raises:
+        InvalidInputError: The target exists and is not an empty directory.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InvalidInputError(f"{target} exists already: name a directory that does not", path=str(target))
+    partial = target.with_name(target.name + PARTIAL)
+    fs.remove_tree(partial)
+    fs.make_directory(partial)
+    return partial
+
+
+def finish(fs: FileSystem, partial: Path, target: Path) -> None:
+    """Give a finished copy its name, durably."""
+    for folder in [partial, *(one for one in partial.rglob("*") if one.is_dir())]:
+        fs.sync_directory(folder)
+    if target.is_dir():
+        target.rmdir()
+    fs.rename(partial, target)
+    fs.sync_directory(target.parent)
+
+
+def copy_space(fs: FileSystem, files: SpaceFiles, target: Path) -> None:
+    """Link the unchanging files of a space, and copy its log."""
+    for name in files.unchanging:
+        fs.make_directory((target / name).parent)
+        fs.link(files.directory / name, target / name)
+    fs.make_directory(target / "wal")
+    for name, used in files.log:
+        content = fs.map(files.directory / "wal" / name)
+        fs.write_new(target / "wal" / name, [content[:used]])
+
+
+def measure(path: Path) -> tuple[int, int]:
+    """Return the number of files and their bytes."""
+    sizes = [one.stat().st_size for one in path.rglob("*") if one.is_file()]
+    return len(sizes), sum(sizes)
+
+
+def write_backup(
+    fs: FileSystem, root: Path, target: Path, spaces: Sequence[SpaceFiles], *, names: Sequence[str]
+) -> BackupReport:
+    """Write a backup of a store whose files do not change meanwhile but by growing.
+
+    Args:
+        fs: The file system.
+        root: The store.
+        target: Where to; must not exist.
+        spaces: What to take of each space.
+        names: Small files of the store itself.
+    """
+    began = time.monotonic()
+    partial = begin(fs, target)
+    try:
+        for name in names:
+            fs.write_new(partial / name, [fs.read(root / name)])
+        for space in spaces:
+            copy_space(fs, space, partial / space.directory.relative_to(root))
+        finish(fs, partial, target)
+    except OSError as error:
+        fs.remove_tree(partial)
+        raise StorageError(f"the backup could not be written: {error}", path=str(target)) from error
+    except StorageFullError:
+        fs.remove_tree(partial)
+        raise
+    count, size = measure(target)
+    logger.info("backup written", extra={"path": str(target), "files": count, "bytes": size})
+    return BackupReport(str(target), count, size, time.monotonic() - began)
+
+
+def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
+    """Compare every file, row and reference of an open space with what was written."""
+    for path, facts in engine.named_files():
+        try:
+            engine.check_file(path, facts)
+        except CorruptionError as error:
+            if path in {one for one, _ in engine.named_files()}:  # not replaced meanwhile
+                report.problems.append(Problem(str(error.details.get("file", path)), error.message))
+        report.files += 1
+        report.size_bytes += facts["size"]
+    if report.problems:
+        return
+    report.problems += [Problem(file, message) for file, message in engine.broken_references()]
+
+
+def verify_files(root: Path) -> VerifyReport:
+    """Verify a store, or a backup, that nobody has open: every checksum, every reference, the log to its end.
+
+    It is opened as a recovery would, on links in a directory beside it, so that nothing of it changes.
+
+    Raises:
+        NotFoundError: There is no store.
+        StorageLockedError: A daemon has it open; ask the daemon to verify.
+    """
+    from t4dm_daemon.storage.t4dx.database import Database, hold
+
+    if not (root / "FORMAT").exists():
+        raise NotFoundError(f"{root} holds no store", path=str(root))
+    fs = FileSystem()
+    scratch = root.with_name(root.name + ".verify")
+    with hold(fs, root):
+        fs.remove_tree(scratch)
+        try:
+            copy_closed(fs, root, scratch)
+            with Database(scratch, merge_in_background=False, read_only=True) as database:
+                return database.verify()
+        except (CorruptionError, StorageError) as error:
+            where = str(error.details.get("file", root)).replace(str(scratch), str(root))
+            return VerifyReport(problems=[Problem(where, error.message.replace(str(scratch), str(root)))])
+        finally:
+            fs.remove_tree(scratch)
+
+
+def copy_closed(fs: FileSystem, root: Path, target: Path, *, link: bool = True) -> None:
+    """Copy a store that nobody has open; with `link`, what never changes is linked."""
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root)
+        if name.parts[0] in ("LOCK", "backups") or not path.is_file():
+            continue
+        fs.make_directory((target / name).parent)
+        if link and path.suffix != ".wal":
+            fs.link(path, target / name)
+        else:
+            fs.write_new(target / name, [fs.map(path)])
+
+
+def restore(backup: Path, target: Path, *, archive: Path | None = None, until: int | None = None) -> BackupReport:
+    """Make a store of a backup; with an archive of its log, as of a later transaction time.
+
+    Args:
+        backup: A backup, or a store that nobody has open.
+        target: Where to; must not exist.
+        archive: Directory of archived log files, as the store's setting named it.
+        until: Last transaction time (microseconds) to bring back; None brings back all there is.
+
+    Raises:
+        NotFoundError: There is no backup.
+        CorruptionError: The backup, or the log behind it, is damaged; nothing was made.
+        InvalidInputError: The target exists, or `until` lies before the backup.
+    """
+    from t4dm_daemon.storage.t4dx.database import Database
+
+    began = time.monotonic()
+    if not (backup / "FORMAT").exists():
+        raise NotFoundError(f"{backup} holds no backup", path=str(backup))
+    fs = FileSystem()
+    partial = begin(fs, target)
+    try:
+        copy_closed(fs, backup, partial, link=False)
+        if archive is not None:
+            for space in sorted((partial / "spaces").iterdir()):
+                _add_archived(fs, archive / space.name, space / "wal")
+        with Database(partial, merge_in_background=False, recover_until=until) as database:
+            report = database.verify()
+            if not report.is_sound:
+                first = report.problems[0]
+                raise CorruptionError(f"{first.file}: {first.message}", file=first.file)
+        (partial / "LOCK").unlink(missing_ok=True)
+        finish(fs, partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    count, size = measure(target)
+    return BackupReport(str(target), count, size, time.monotonic() - began)
+
+
+def _add_archived(fs: FileSystem, archive: Path, log: Path) -> None:
+    """Put archived log files behind those of a backup, following the chain of their checksums."""
+    candidates: dict[int, list[tuple[Path, FileHeader]]] = {}
+    for name in fs.list(archive):
+        header = read_header(fs.map(archive / name))
+        if name.endswith(".wal") and header is not None:
+            candidates.setdefault(header.number, []).append((archive / name, header))
+    present = sorted(log.glob("*.wal"))
+    if not present or not candidates:
+        return
+    last = present[-1]
+    header = read_header(fs.map(last))
+    if header is None:
+        return
+    # The file that was being written when the backup was made is in the archive in its final form.
+    for path, one in candidates.get(header.number, []):
+        if one.salt == header.salt:
+            fs.write_new(last, [fs.map(path)])
+    while True:
+        lsn, chain = end_of_file(fs.map(last))
+        following = [
+            path
+            for path, one in candidates.get(header.number + 1, [])
+            if (one.first_lsn, one.chain) == (lsn + 1, chain)
+        ]
+        if not following:
+            return
+        last = log / f"{header.number + 1:012}.wal"
+        fs.write_new(last, [fs.map(following[0])])
+        header = read_header(fs.map(last))
+        assert header is not None

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageLockedError
+from t4dm_daemon.core.item import Edge
+from t4dm_daemon.storage.protocol import Deletion, View
+from t4dm_daemon.storage.t4dx import Database, wal
+from t4dm_daemon.storage.t4dx.backup import restore, verify_files
+from tests.crash.workload import state_of
+from tests.unit.storage.t4dx.items import vectors, write
+
+FORMATS = Path(__file__).parents[3] / "fixtures" / "formats"
+
+
+def _fill(database: Database, count: int = 30) -> None:
+    engine = database.create_space("notes")
+    rows = vectors(count)
+    engine.insert([write(f"{n}", vector=rows[n]) for n in range(count)], [Edge("1", "2", "CAUSES", 0.5)])
+    engine.flush()
+    engine.delete([Deletion("3")])
+    engine.insert([write("late", content="only in the log")])
+
+
+def test_a_restored_backup_holds_what_the_store_held(tmp_path: Path) -> None:
+    with Database(tmp_path / "store") as database:
+        _fill(database)
+        before = state_of(database.space("notes"))
+        report = database.backup(tmp_path / "backup")
+        database.space("notes").delete([Deletion("1")])  # what comes later is not in it
+    assert report.files > 5
+    assert verify_files(tmp_path / "backup").is_sound
+
+    restore(tmp_path / "backup", tmp_path / "again")
+
+    with Database(tmp_path / "again") as database:
+        assert state_of(database.space("notes")) == before
+        database.space("notes").insert([write("new")])
+    with Database(tmp_path / "again") as database:
+        assert set(state_of(database.space("notes"))) == {*before, "new"}
+
+
+def test_a_backup_under_writes_is_a_prefix_of_what_was_acknowledged(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with Database(tmp_path / "store", flush_items=50) as database:
+        engine = database.create_space("notes")
+
+        def insert() -> None:
+            number = 0
+            while not stop.wait(0.0005):
+                engine.insert([write(f"{number}"), write(f"{number}+")], [Edge(f"{number}", f"{number}+", "PART_OF")])
+                number += 1
+
+        writer = threading.Thread(target=insert)
+        writer.start()
+        try:
+            moments = []
+            for at in range(3):
+                moments.append(engine.snapshot())
+                database.backup(tmp_path / f"backup-{at}")
+        finally:
+            stop.set()
+            writer.join(30)
+        last = engine.scan(limit=1).total
+    for at, moment in enumerate(moments):
+        with Database(tmp_path / f"backup-{at}") as database:
+            found = [item.id for item in database.space("notes").scan(limit=10_000).items]
+            acknowledged = database.space("notes").scan(limit=1, view=View(known_at=moment)).total
+        assert found == [f"{n}{end}" for n in range(len(found) // 2) for end in ("", "+")]
+        assert acknowledged <= len(found) <= last
+
+
+def test_a_store_goes_back_to_any_moment_after_its_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wal, "MIN_FILE_BYTES", 2048)
+    monkeypatch.setattr(wal, "MAX_FILE_BYTES", 2048)
+    states, moments = [], []
+    with Database(tmp_path / "store", archive=tmp_path / "archive") as database:
+        engine = database.create_space("notes")
+        engine.insert([write("first")])
+        database.backup(tmp_path / "backup")
+        for number in range(40):
+            engine.insert([write(f"{number}", content="x" * 100)])
+            states.append(state_of(engine))
+            moments.append(engine.snapshot())
+            if number % 7 == 0:
+                engine.flush()
+        engine.flush()
+    kept = len(list((tmp_path / "archive" / "1").iterdir()))
+    assert kept >= 4
+
+    for at in (0, 5, 20):
+        restore(tmp_path / "backup", tmp_path / f"at-{at}", archive=tmp_path / "archive", until=moments[at])
+        with Database(tmp_path / f"at-{at}") as database:
+            engine = database.space("notes")
+            assert state_of(engine) == states[at]
+            engine.insert([write("another future")])
+        with Database(tmp_path / f"at-{at}") as database:
+            assert set(state_of(database.space("notes"))) == {*states[at], "another future"}
+    restore(tmp_path / "backup", tmp_path / "all", archive=tmp_path / "archive")
+    with Database(tmp_path / "all") as database:
+        assert len(state_of(database.space("notes"))) > 30
+    with pytest.raises(InvalidInputError, match="before the backup"):
+        restore(tmp_path / "backup", tmp_path / "never", archive=tmp_path / "archive", until=5)
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_gap_in_the_archive_ends_what_can_be_brought_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wal, "MIN_FILE_BYTES", 2048)
+    monkeypatch.setattr(wal, "MAX_FILE_BYTES", 2048)
+    with Database(tmp_path / "store", archive=tmp_path / "archive") as database:
+        engine = database.create_space("notes")
+        engine.insert([write("first")])
+        database.backup(tmp_path / "backup")
+        for number in range(40):
+            engine.insert([write(f"{number}", content="x" * 100)])
+        engine.flush()
+    sorted((tmp_path / "archive" / "1").iterdir())[4].unlink()
+
+    restore(tmp_path / "backup", tmp_path / "again", archive=tmp_path / "archive")
+
+    with Database(tmp_path / "again") as database:
+        found = [item.id for item in database.space("notes").scan(limit=100).items]
+    assert found == ["first", *(f"{n}" for n in range(len(found) - 1))]
+    assert len(found) < 41
+
+
+@pytest.mark.parametrize("place", ["spaces/1/seg/000001/blobs.bin", "spaces/1/seg/000001/vectors.f32", "CATALOG"])
+def test_a_flipped_bit_is_found_and_named(tmp_path: Path, place: str) -> None:
+    with Database(tmp_path / "store") as database:
+        _fill(database)
+    path = tmp_path / "store" / place
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+    (problem,) = verify_files(tmp_path / "store").problems
+
+    assert problem.file == str(path)
+    assert not list(tmp_path.glob("*.verify"))
+    with pytest.raises(CorruptionError, match=path.name):
+        restore(tmp_path / "store", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_verifying_changes_nothing(tmp_path: Path) -> None:
+    with Database(tmp_path / "store") as database:
+        _fill(database)
+        assert database.verify().is_sound
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}
+
+    report = verify_files(tmp_path / "store")
+
+    assert report.is_sound
+    assert report.files > 3
+    assert {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()} == before
+
+
+def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
+    with Database(tmp_path / "store") as database:
+        _fill(database)
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "file").touch()
+        for target in (tmp_path / "full", tmp_path / "store" / "spaces" / "x", tmp_path / "full" / "file"):
+            with pytest.raises(InvalidInputError):
+                database.backup(target)
+        with pytest.raises(StorageLockedError):
+            verify_files(tmp_path / "store")
+    with pytest.raises(NotFoundError):
+        verify_files(tmp_path / "full")
+    with pytest.raises(NotFoundError):
+        restore(tmp_path / "nowhere", tmp_path / "again")
+    with pytest.raises(InvalidInputError):
+        restore(tmp_path / "store", tmp_path / "full")
+
+
+def _golden(tmp_path: Path, version: int) -> Path:
+    with tarfile.open(FORMATS / f"format-{version}.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "store"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def test_a_store_of_an_older_format_is_brought_up_to_date_after_a_backup(tmp_path: Path) -> None:
+    root = _golden(tmp_path, 1)
+    expected = json.loads((FORMATS / "format-1.json").read_text())
+
+    for _ in range(2):
+        with Database(root) as database:
+            found = {name: _plain(one) for name, one in state_of(database.space("default")).items()}
+            assert found == expected
+            assert database.space("default").traverse(["tail"], depth=2)
+
+    assert json.loads((root / "FORMAT").read_text())["format"] == 2
+    assert json.loads((root / "backups" / "format-1" / "FORMAT").read_text())["format"] == 1
+    assert verify_files(root).is_sound
+    # The backup is a store of the old format in its own right.
+    with Database(root / "backups" / "format-1") as database:
+        assert {name: _plain(one) for name, one in state_of(database.space("default")).items()} == expected
+
+
+def test_a_start_knows_whether_the_last_run_ended_as_it_should(tmp_path: Path) -> None:
+    with Database(tmp_path / "store") as database:
+        assert database.was_clean is None
+        _fill(database)
+    with Database(tmp_path / "store") as database:
+        assert database.was_clean is True
+        database.backup(tmp_path / "copy")  # as a process that was killed would leave it
+    with Database(tmp_path / "copy") as database:
+        assert database.was_clean is False

@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt client/t4dm/_version.py
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all dev check fmt bench schemas clean
+.PHONY: help run test test-all dev check fmt bench bench-store bench-1m schemas clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -39,6 +39,12 @@ fmt: $(VENV)/.check ## Format, and mend what the linter can
 
 bench: $(VENV)/.test ## Measure the store, the embedder and the daemon against their limits
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-store: $(VENV)/.test ## Measure T4DX beside other embedded stores (PEERS: a Python that has them)
+	$(BIN)/python -m tests.bench peers $(if $(PEERS),--peers-python $(PEERS)) $(ARGS)
+
+bench-1m: $(VENV)/.test ## Measure T4DX at a million vectors; takes half an hour
+	$(BIN)/python -m tests.bench peers --sizes 1000000x384 --only t4dx --budget-s 3600 $(ARGS)
 
 schemas: $(VENV)/.daemon ## Write schemas/openapi.json and docs/settings.md from the code
 	$(BIN)/python -m t4dm_daemon.api.schema

@@ -1,17 +1,28 @@
 """Run benchmarks.
 
 python -m tests.bench                     the store, the daemon and the embedder
-python -m tests.bench store|http|embedding|recall [options]
+python -m tests.bench store|blocking|indexes|http|embedding|recall|peers [options]
 """
 
 from __future__ import annotations
 
 import sys
 
-from tests.bench import bench_embedding, bench_http, bench_recall, bench_store
+from tests.bench import (
+    bench_blocking,
+    bench_embedding,
+    bench_http,
+    bench_indexes,
+    bench_peers,
+    bench_recall,
+    bench_store,
+)
 
 BENCHES = {
     "store": bench_store.main,
+    "blocking": bench_blocking.main,
+    "indexes": bench_indexes.main,
+    "peers": bench_peers.main,
     "http": bench_http.main,
     "embedding": bench_embedding.main,
     "recall": bench_recall.main,

@@ -132,6 +132,10 @@ class Component(ABC):
     def number(self, name: str, rows: int) -> npt.NDArray[Any]:
         return self.numbers[name][:rows]
 
+    def bounds(self, name: str) -> tuple[int, int] | None:  # noqa: ARG002 - the memtable grows, and knows none
+        """Return the least and the greatest value of an immutable number, None when that is not known."""
+        return None
+
     def visible(self, view: View, moment: int, now: int, rows: int) -> Mask | None:
         """Return which of the first `rows` rows a reader sees, None when it sees them all.
 

@@ -85,7 +85,28 @@ def _leaf(leaf: Leaf, component: Component, rows: int) -> Mask:
         return _spread(
             component.number("pinned", rows), [leaf_holds(leaf.op, one, leaf.operand) for one in (False, True)]
         )
-    return _number(leaf, component.number(name, rows), _MISSING_NUMBERS.get(name))
+    missing = _MISSING_NUMBERS.get(name)
+    bounds = component.bounds(name) if missing is None else None
+    if bounds is not None and (truth := _settled(leaf, *bounds)) is not None:
+        return np.full(rows, truth, np.bool_)
+    return _number(leaf, component.number(name, rows), missing)
+
+
+def _settled(leaf: Leaf, low: int, high: int) -> bool | None:
+    """Return the answer that is the same for every number in [low, high], None when there is none."""
+    operand = leaf.operand
+    if not _is_number(operand):
+        return None
+    if leaf.op in ("eq", "ne") and not low <= operand <= high:
+        return leaf.op == "ne"
+    answers = {
+        "gt": (low > operand, high <= operand),
+        "gte": (low >= operand, high < operand),
+        "lt": (high < operand, low >= operand),
+        "lte": (high <= operand, low > operand),
+    }
+    always, never = answers.get(leaf.op, (False, False))
+    return True if always else False if never else None
 
 
 def _number(leaf: Leaf, column: npt.NDArray[Any], missing: int | None) -> Mask:
@@ -107,7 +128,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _spread(codes: npt.NDArray[Any], truth: list[bool]) -> Mask:
-    if not truth:
+    if not any(truth):
         return np.zeros(len(codes), np.bool_)
     spread: Mask = np.array(truth, np.bool_)[codes.astype(np.intp, copy=False)]
     return spread

@@ -65,6 +65,7 @@ class Segment(Component):
         self.level = level
         self.facts = facts
         self._directory = directory
+        self._bounds: dict[str, tuple[int, int]] = {}
         content = {
             name: check_file(fs, directory / name, one) if verify else fs.map(directory / name)
             for name, one in facts.items()
@@ -152,6 +153,15 @@ class Segment(Component):
         self.closed = int(np.count_nonzero(self.number("recorded_until", self.rows) != OPEN))
         self.may_expire = bool((self.number("expires_at", self.rows) != OPEN).any())
         self.newest = int(self.number("recorded_at", self.rows).max(initial=0))
+
+    def bounds(self, name: str) -> tuple[int, int] | None:
+        if name not in IMMUTABLE or not self.rows:
+            return None
+        found = self._bounds.get(name)
+        if found is None:
+            column = self.numbers[name]
+            found = self._bounds[name] = int(column.min()), int(column.max())
+        return found
 
     def blob(self, row: int) -> bytes:
         blob = bytes(self._blobs[int(self._offsets[row]) : int(self._offsets[row + 1])])

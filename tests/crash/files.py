@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from t4dm_daemon.core.errors import StorageFullError
@@ -61,6 +63,38 @@ class SteppedFileSystem(FileSystem):
         super().remove(path)
 
 
+SECTOR_BYTES = 512
+
+
+@dataclass
+class _Unsynced:
+    """Bytes that were written and not synced, and what stood there before."""
+
+    path: Path
+    descriptor: int
+    offset: int
+    before: bytes
+    after: bytes
+    size: int
+
+    def undo(self, keeps: Callable[[], bool]) -> None:
+        """Put back what stood there, but for the sectors that had reached the disk; never more than there was."""
+        end = self.offset + len(self.after)
+        is_whole = True
+        for start in range(self.offset - self.offset % SECTOR_BYTES, end, SECTOR_BYTES):
+            first, last = max(start, self.offset), min(start + SECTOR_BYTES, end)
+            if keeps():
+                continue
+            is_whole = False
+            old = self.before[first - self.offset : last - self.offset]
+            os.pwrite(self.descriptor, old.ljust(last - first, b"\0"), first)
+        if not is_whole and end > self.size and not keeps():
+            os.ftruncate(self.descriptor, max(self.size, 0))
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
 class ForgetfulFileSystem(FileSystem):
     """Remember how to undo what was not synced, as a power failure would.
 
@@ -68,15 +102,20 @@ class ForgetfulFileSystem(FileSystem):
     """
 
     def __init__(self) -> None:
-        self._content: list[tuple[Path, Callable[[], None]]] = []
+        self._content: list[_Unsynced] = []
         self._names: list[tuple[Path, Callable[[], None]]] = []
 
-    def forget(self) -> None:
-        """Undo everything that was not synced, newest first."""
-        for _, undo in reversed(self._content):
+    def forget(self, seed: int | None = None) -> None:
+        """Undo what was not synced, newest first: all of it, or with a seed some sectors and the last names."""
+        chance = None if seed is None else random.Random(seed)
+        for one in reversed(self._content):
+            one.undo(lambda: chance is not None and chance.random() < 0.5)
+            one.close()
+        self._content = []
+        kept = 0 if chance is None else chance.randint(0, len(self._names))
+        for _, undo in reversed(self._names[kept:]):
             undo()
-        for _, undo in reversed(self._names):
-            undo()
+        self._names = []
 
     @staticmethod
     def _path(descriptor: int) -> Path:
@@ -95,27 +134,28 @@ class ForgetfulFileSystem(FileSystem):
 
     def write_at(self, descriptor: int, content: bytes | bytearray | memoryview, offset: int) -> None:
         inode = os.fstat(descriptor)
-        before = os.pread(descriptor, memoryview(content).nbytes, offset)
-        size = inode.st_size
-        copy = os.dup(descriptor)
-
-        def undo() -> None:
-            os.pwrite(copy, before, offset)
-            os.ftruncate(copy, size)
-
-        self._content.append((self._path(descriptor), undo))
+        length = memoryview(content).nbytes
+        before = os.pread(descriptor, length, offset)
+        after = bytes(memoryview(content))
+        one = _Unsynced(self._path(descriptor), os.dup(descriptor), offset, before, after, inode.st_size)
+        self._content.append(one)
         super().write_at(descriptor, content, offset)
 
     def sync(self, descriptor: int) -> None:
         path = self._path(descriptor)
-        self._content = [(one, undo) for one, undo in self._content if one != path]
+        for one in self._content:
+            if one.path == path:
+                one.close()
+        self._content = [one for one in self._content if one.path != path]
 
     def sync_directory(self, path: Path) -> None:
         self._names = [(one, undo) for one, undo in self._names if one != path]
 
     def rename(self, path: Path, name: Path) -> None:
         old = name.read_bytes() if name.exists() else None
-        self._content = [(name if one == path else one, undo) for one, undo in self._content]
+        for one in self._content:
+            if one.path == path:
+                one.path = name
 
         def undo() -> None:
             if not name.exists():
@@ -150,3 +190,47 @@ class ForgetfulFileSystem(FileSystem):
 
             self._names.append((path.parent, undo))
         super().make_directory(path)
+
+
+class PowerCutFileSystem(ForgetfulFileSystem):
+    """Count the steps that change the disk; at the `at`-th the power goes: it and all later ones fail.
+
+    What was not synced by then is undone by `forget`. The bytes of the last write are on their way: some of their
+    sectors may arrive.
+    """
+
+    def __init__(self, at: int | None = None) -> None:
+        super().__init__()
+        self.at = at
+        self.steps = 0
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.at is not None and self.steps >= self.at:
+            raise OSError(errno.EIO, "the power is gone")
+
+    def write_at(self, descriptor: int, content: bytes | bytearray | memoryview, offset: int) -> None:
+        try:
+            self._step()
+        except OSError:
+            if self.steps == self.at:
+                super().write_at(descriptor, content, offset)
+            raise
+        super().write_at(descriptor, content, offset)
+
+    def sync(self, descriptor: int) -> None:
+        self._step()
+        super().sync(descriptor)
+
+    def sync_directory(self, path: Path) -> None:
+        self._step()
+        super().sync_directory(path)
+
+    def rename(self, path: Path, name: Path) -> None:
+        self._step()
+        super().rename(path, name)
+
+    def remove(self, path: Path) -> None:
+        if path.exists():
+            self._step()
+        super().remove(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -13,15 +14,17 @@ from t4dm_daemon.core.clock import RecordClock
 from t4dm_daemon.core.errors import StorageError
 from t4dm_daemon.storage.t4dx import T4DXEngine, wal
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from tests.crash.files import ForgetfulFileSystem, SteppedFileSystem
+from tests.crash.files import ForgetfulFileSystem, PowerCutFileSystem, SteppedFileSystem
 from tests.crash.workload import State, state_of, steps
 from tests.support.copies import copy_store
 from tests.unit.storage.t4dx.items import UnsyncedFileSystem
 
-EVERY = 4
-"""Steps are taken in turns of so many: the first turn in every run, the others where there is time."""
+EVERY = 16
+"""Steps are taken in turns of so many: the first turn in every run, a second where there is time, all in a campaign."""
+IS_CAMPAIGN = os.environ.get("T4DM_CRASH") == "all"
 first_steps = pytest.mark.parametrize(
-    "first", [1, *(pytest.param(first, marks=pytest.mark.slow) for first in range(2, EVERY + 1))]
+    "first",
+    [1, *(pytest.param(first, marks=pytest.mark.slow) for first in (range(2, EVERY + 1) if IS_CAMPAIGN else [8]))],
 )
 
 
@@ -147,6 +150,35 @@ def test_what_was_not_synced_may_vanish_but_nothing_acknowledged(tmp_path: Path)
         fs.forget()
 
         assert _state(root, tmp_path / "copy") == live, stop
+
+
+@first_steps
+@pytest.mark.parametrize("seed", [None, 1, 2], ids=["all", "some", "others"])
+def test_whenever_the_power_goes_what_was_acknowledged_stays(tmp_path: Path, first: int, seed: int | None) -> None:
+    """At each step the power goes; of what was not synced nothing, or any sectors, or the first names arrive."""
+    fs = PowerCutFileSystem()
+    engine = _open(tmp_path / "count", fs)
+    _run(engine)
+    engine._wal.close()
+    total = fs.steps
+    assert total > 50
+
+    for at in range(first, total + 1, EVERY):
+        root = tmp_path / "store"
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        fs = PowerCutFileSystem(at)
+        try:
+            engine = _open(root, fs)
+        except (OSError, StorageError):
+            continue
+        live = _run(engine)
+        with contextlib.suppress(OSError):
+            engine._wal.close()
+
+        fs.forget(seed)
+
+        assert _is_one_command_ahead(live, _state(root, tmp_path / "copy")), (at, seed)
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])

@@ -28,6 +28,7 @@ from typing import Any, Final
 from t4dm_daemon.core.errors import CorruptionError, StorageError
 from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.ann import BACKENDS, AnnIndex
+from t4dm_daemon.storage.t4dx.calibration import least_effort
 from t4dm_daemon.storage.t4dx.component import Component
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.memtable import Memtable
@@ -197,6 +198,7 @@ class Checkpoints:
         try:
             check_file(self._fs, path, segment.facts[path.name])
             segment.index = BACKENDS[self._ann].load(path)
+            segment.effort = segment.facts[path.name].get("ef", 0)
         except (CorruptionError, RuntimeError) as error:
             logger.warning("graph index is built again", extra={"file": str(path), "reason": str(error)})
         except ImportError as error:
@@ -224,6 +226,15 @@ class Checkpoints:
                 index = BACKENDS[self._ann].build(unit, cancel=pace.cancel, throttle=pace.throttle)
             else:
                 index = base.extend(unit, cancel=pace.cancel, throttle=pace.throttle)
+            pace()
+            inverse = segment.number("inv_norm", segment.rows)
+            effort = least_effort(index, vectors, inverse)
+            if effort is None:
+                logger.warning(
+                    "the graph finds too few of the nearest rows; they are scanned instead",
+                    extra={"segment": segment.number_in_manifest, "rows": segment.rows},
+                )
+                return None
             index.save(temporary)
             content = self._fs.map(temporary)
             facts = {"size": len(content), "crc32": zlib.crc32(content)}
@@ -237,7 +248,8 @@ class Checkpoints:
             with contextlib.suppress(OSError):
                 self._fs.remove(temporary)
             return None
-        segment.facts[path.name] = facts
+        segment.facts[path.name] = facts | {"ef": effort}
+        segment.effort = effort
         return index
 
     # Writing ------------------------------------------------------------------------------------------

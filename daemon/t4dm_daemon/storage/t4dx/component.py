@@ -106,6 +106,8 @@ class Component(ABC):
         self.is_dirty = False
         """Mutable columns have changed since they were last written to a file."""
         self.index: AnnIndex | None = None
+        self.effort = 0
+        """`ef` at which the graph finds enough of ten neighbours (`calibration.py`)."""
         self._paths: OrderedDict[str, PathColumn] = OrderedDict()
         self._paths_lock = threading.Lock()
 

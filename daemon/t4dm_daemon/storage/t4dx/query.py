@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.storage.protocol import Order, Page, Scored, View
+from t4dm_daemon.storage.t4dx.calibration import DEPTH
 from t4dm_daemon.storage.t4dx.component import Component, Mask
 from t4dm_daemon.storage.t4dx.predicate import mask_of
 from t4dm_daemon.storage.t4dx.schema import unpack_blob
@@ -124,9 +125,8 @@ def _candidates(
         if count > max(EXACT_ROWS, EXACT_SHARE * rows):
             depth = min(count, OVERSAMPLING * wanted + 16)
             everything = count == rows
-            near, _ = component.index.search(
-                query, depth, ef=max(MIN_EF, 2 * depth), mask=None if everything else allowed
-            )
+            effort = max(MIN_EF, 2 * depth, component.effort * depth // DEPTH)
+            near, _ = component.index.search(query, depth, ef=effort, mask=None if everything else allowed)
             if len(near) >= min(wanted, count):
                 return near
     if mask is not None and np.count_nonzero(mask) < GATHER_SHARE * rows:

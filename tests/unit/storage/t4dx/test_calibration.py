@@ -24,15 +24,14 @@ def noise() -> Any:
     return _unit(np.random.default_rng(3).standard_normal((ROWS, 96)))
 
 
-def test_noise_takes_more_effort_than_clusters(noise: Any) -> None:
-    rng = np.random.default_rng(5)
-    clusters = _unit(rng.standard_normal((40, 96))[rng.integers(0, 40, ROWS)] + 0.3 * noise * 10)
-    ones = np.ones(ROWS, np.float32)
+def test_many_dimensions_of_noise_take_more_effort_than_few() -> None:
+    efforts = []
+    for dimension in (16, 384):
+        rows = _unit(np.random.default_rng(3).standard_normal((ROWS, dimension)))
+        efforts.append(least_effort(FaissIndex.build(rows), rows, np.ones(ROWS, np.float32)))
 
-    hard = least_effort(FaissIndex.build(noise), noise, ones)
-    easy = least_effort(FaissIndex.build(clusters), clusters, ones)
-
-    assert easy in EFFORTS
+    easy, hard = efforts
+    assert easy == EFFORTS[0]
     assert hard is None or hard > easy
 
 

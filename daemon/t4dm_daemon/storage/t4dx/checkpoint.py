@@ -78,26 +78,23 @@ class Pace:
     """How hard work in the background may work, and whether it should stop.
 
     Args:
-        cancel: Set to stop it.
+        stops: Any of them set stops it.
         rest: Share of the time in which it rests, in [0, 1): 0.5 works half of the time.
     """
 
-    def __init__(self, cancel: threading.Event | None = None, *, rest: float = 0.0) -> None:
-        self.cancel = cancel or threading.Event()
+    def __init__(self, *stops: threading.Event | None, rest: float = 0.0) -> None:
+        self._stops = [one for one in stops if one is not None]
         self._rest = rest
         self._since = time.monotonic()
 
     def __call__(self) -> None:
-        """Rest a little, in proportion to the work since the last call. Raises InterruptedError when cancelled."""
-        self.throttle()
-        if self.cancel.is_set():
-            raise InterruptedError("the work was cancelled")
-
-    def throttle(self) -> None:
-        if self._rest:
+        """Rest a little, in proportion to the work since the last call. Raises InterruptedError when stopped."""
+        if self._rest and self._stops:
             worked = time.monotonic() - self._since
-            self.cancel.wait(min(1.0, worked * self._rest / (1.0 - self._rest)))
+            self._stops[0].wait(min(1.0, worked * self._rest / (1.0 - self._rest)))
             self._since = time.monotonic()
+        if any(one.is_set() for one in self._stops):
+            raise InterruptedError("the work was stopped")
 
 
 class Checkpoints:
@@ -223,9 +220,9 @@ class Checkpoints:
         try:
             unit = vectors[first:] * segment.number("inv_norm", segment.rows)[first:, None]
             if base is None:
-                index = BACKENDS[self._ann].build(unit, cancel=pace.cancel, throttle=pace.throttle)
+                index = BACKENDS[self._ann].build(unit, throttle=pace)
             else:
-                index = base.extend(unit, cancel=pace.cancel, throttle=pace.throttle)
+                index = base.extend(unit, throttle=pace)
             pace()
             inverse = segment.number("inv_norm", segment.rows)
             effort = least_effort(index, vectors, inverse)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from t4dm_daemon.core.errors import StorageError
+from t4dm_daemon.core.errors import StorageClosedError, StorageError
 from t4dm_daemon.storage.t4dx.checkpoint import Checkpoints, Pace
 from t4dm_daemon.storage.t4dx.flusher import Flusher
 from t4dm_daemon.storage.t4dx.fs import FileSystem
@@ -153,9 +153,11 @@ class Compactor:
         """
         began = time.monotonic()
         before, disk_before = self.segments(), self._checkpoints.disk_bytes()
-        pace = Pace(cancel)
+        pace = Pace(cancel, self._cancel)
         merges = 0
         with self._lock:
+            if self._is_closed:
+                raise StorageClosedError("the store is closed")
             if everything and before:
                 self._merge(self.segments(), level=level, pace=pace)
                 merges += 1

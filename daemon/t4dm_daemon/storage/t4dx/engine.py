@@ -92,6 +92,8 @@ from t4dm_daemon.storage.t4dx.wal import Wal
 logger = logging.getLogger(__name__)
 
 FLUSH_BLOB_BYTES: Final = 64 * 1024 * 1024
+LINKS_PER_ROW: Final = 4
+"""A memtable is full, too, when it holds so many links for each row that it may hold."""
 
 
 class T4DXEngine:
@@ -167,6 +169,9 @@ class T4DXEngine:
             in_background=merge_in_background,
         )
         self._queue = CommitQueue(self._carry_out)
+        if self._state.captures and not read_only:
+            with self._apply_lock:
+                self._flusher.start()
         self._compactor.start()
 
     # Writing ------------------------------------------------------------------------------------------
@@ -282,9 +287,17 @@ class T4DXEngine:
                 except DaemonError as error:
                     command.error = error
             self._state.publish(first_lsn + len(group) - 1, times[-1])
-            if self._state.memtable.rows >= self._flush_items or self._state.memtable.blob_bytes >= FLUSH_BLOB_BYTES:
+            if self._is_memtable_full():
                 self._state.capture()
                 self._flusher.start()
+
+    def _is_memtable_full(self) -> bool:
+        memtable = self._state.memtable
+        return (
+            memtable.rows >= self._flush_items
+            or memtable.links.rows >= self._flush_items * LINKS_PER_ROW
+            or memtable.blob_bytes >= FLUSH_BLOB_BYTES
+        )
 
     # Recovery -----------------------------------------------------------------------------------------
 
@@ -308,6 +321,8 @@ class T4DXEngine:
                     pass  # it was refused when it was written, too; its caller was told
                 self._state.publish(record.lsn, record.time)
                 replayed += 1
+                if self._is_memtable_full():
+                    self._state.capture()
         if replayed:
             logger.info("log replayed", extra={"records": replayed, "space": self._root.name})
 
@@ -563,7 +578,8 @@ class T4DXEngine:
 
     def _forget_log(self) -> None:
         """Release even the log file in use, for it holds the texts of what was purged."""
-        with self._commit_lock:
+        with self._flusher.lock, self._commit_lock:
+            self._flusher.require_open()
             if self._wal.last_lsn == self._checkpoints.lsn:
                 self._wal.rotate()
                 self._wal.release(self._checkpoints.lsn)
@@ -574,6 +590,7 @@ class T4DXEngine:
         self._require_open()
         self._flusher.flush()
         with self._flusher.lock:
+            self._flusher.require_open()
             with self._commit_lock:
                 log = self._wal.acknowledged()
             names = [*self._checkpoints.files(), self._checkpoints.manifest_name, "CURRENT"]
@@ -600,6 +617,7 @@ class T4DXEngine:
             raise InvalidInputError(f"a blob's name has 1 to {MAX_BLOB_NAME} characters", name=name)
         self._require_open()
         with self._flusher.lock:
+            self._flusher.require_open()
             self._checkpoints.put_blob(name, content)
 
     def blob(self, name: str) -> bytes | None:
@@ -628,12 +646,4 @@ class T4DXEngine:
             self._is_closed = True
         self._queue.close()
         self._compactor.close()
-        self._flusher.close()
-        try:
-            if self._wal.failure is None and not discard and not self._is_read_only:
-                self._flusher.flush()
-        except StorageError as error:
-            logger.error("flush on close failed; the log keeps everything", extra={"reason": str(error)})
-        finally:
-            with self._flusher.lock:  # a flush that came before this call ends first
-                self._wal.close()
+        self._flusher.close(flush=self._wal.failure is None and not discard and not self._is_read_only)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from t4dm_daemon.core.errors import StorageError
+from t4dm_daemon.core.errors import StorageClosedError, StorageError
 from t4dm_daemon.storage.t4dx.checkpoint import Checkpoints
 from t4dm_daemon.storage.t4dx.component import Component
 from t4dm_daemon.storage.t4dx.merge import Merged
@@ -34,7 +34,7 @@ class Flusher:
         checkpoints: Writes it.
         wal: Is released behind it, under `commit_lock`.
 
-    `lock` guards `_became`; `apply_lock` guards `_thread`, `_is_closed` and `error`.
+    `lock` guards `_became` and `_is_sealed`; `apply_lock` guards `_thread`, `_is_closed` and `error`.
     """
 
     def __init__(
@@ -58,6 +58,12 @@ class Flusher:
         self._became: dict[Component, Segment] = {}
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        self._is_sealed = False
+
+    def require_open(self) -> None:
+        """Raise StorageClosedError when nothing may be written any more. Requires: lock."""
+        if self._is_sealed:
+            raise StorageClosedError("the store is closed")
 
     def flush(self, *, force: bool = False) -> None:
         """Write what is in memory; with `force` a manifest even if nothing was written since the last.
@@ -66,6 +72,7 @@ class Flusher:
             StorageFullError, StorageError: Nothing is lost; the next flush tries again.
         """
         with self.lock:
+            self.require_open()
             with self._apply_lock:
                 self._state.capture(force=force)
             self._write_captures()
@@ -78,6 +85,7 @@ class Flusher:
                 next checkpoint.
         """
         with self.lock:
+            self.require_open()
             while True:
                 self._write_captures()
                 with self._apply_lock:
@@ -156,11 +164,22 @@ class Flusher:
             while self._state.frozen >= MAX_FROZEN and self.error is None and not self._is_closed:
                 self._flushed.wait(1.0)
 
-    def close(self) -> None:
-        """Start no more work, and wait for what is under way."""
+    def close(self, *, flush: bool) -> None:
+        """Start no more work, wait for what is under way, and write nothing after a last flush."""
         with self._flushed:
             self._is_closed = True
             thread = self._thread
             self._flushed.notify_all()
         if thread is not None:
             thread.join()
+        with self.lock:
+            try:
+                if flush:
+                    with self._apply_lock:
+                        self._state.capture()
+                    self._write_captures()
+            except StorageError as error:
+                logger.error("flush on close failed; the log keeps everything", extra={"reason": str(error)})
+            finally:
+                self._is_sealed = True
+                self._wal.close()

@@ -1,0 +1,401 @@
+"""JSON lines as a source: T4DM's own export, or one plain object a line.
+
+An export begins each space with `{"space": {…}}`, has one memory a line, and ends with `{"end": true, "count": n}`;
+without that line it was cut short, which is said at the end. What a memory says about its storage (`version`,
+`recorded_at`, `status`) is the new space's own business and not read.
+
+A plain line has any fields of a memory, and these by the names that other tools use:
+
+    content   text                 a string
+    vector    embedding            a list of numbers, or base64 of little-endian float32
+    metadata  payload, metadatas   an object; unlike a payload elsewhere, its `text` stays in it
+
+A line without an id gets one that is made from the line, so that it is the same in every run. An integer id
+becomes its decimal digits. Of lines with the same id the last one stays. A field that is none of these is refused,
+or goes into the metadata with `unknown="metadata"`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any, Final, Literal, NoReturn
+
+import numpy as np
+
+from t4dm_daemon.core.clock import OPEN, UNBOUNDED, to_micros
+from t4dm_daemon.core.errors import InvalidInputError
+from t4dm_daemon.core.item import ENTITY_COLUMNS, Item
+from t4dm_daemon.storage.loaders.base import (
+    LIMITS,
+    Batch,
+    ClosingSource,
+    Found,
+    Limits,
+    Position,
+    Refusal,
+    Shape,
+    SourceError,
+    Vector,
+    check_item,
+    checked_position,
+    to_vector,
+    value_json,
+)
+from t4dm_daemon.storage.payload import encode_object
+
+MAX_LINE_BYTES: Final = 32 * 1024 * 1024
+"""More than the largest memory: content, metadata, value, and 16 384 numbers of 20 digits."""
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+
+_ALIASES: Final = {"text": "content", "embedding": "vector", "payload": "metadata", "metadatas": "metadata"}
+_TIMES: Final = ("event_time", "valid_from", "valid_to", "created_at", "updated_at", "expires_at", "last_accessed")
+_NOT_READ: Final = frozenset(("space", "version", "recorded_at", "status"))
+_SUBSTANCE: Final = frozenset(("content", "vector", "metadata", "value"))
+_KNOWN: Final = frozenset(
+    (*_SUBSTANCE, "id", "kind", "namespace", "categories", "importance", "kappa", "pinned", "access_count")
+) | {*ENTITY_COLUMNS, *_TIMES, *_NOT_READ}
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?)?", re.ASCII)
+
+
+class JsonlSource(ClosingSource):
+    """Read a file of JSON lines.
+
+    Args:
+        path: The file; it is read as it is when its turn comes, so leave it alone meanwhile.
+        space: Of an export with several spaces, the one to read; the others' lines are passed over. Without it
+            the first space named is read, and a line of another one is refused.
+        unknown: What becomes of a field that no memory has.
+        limits: The largest memory that is taken.
+
+    Raises:
+        SourceError: The file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        space: str | None = None,
+        unknown: Literal["refuse", "metadata"] = "refuse",
+        limits: Limits = LIMITS,
+    ) -> None:
+        self._path = path
+        self._space = space
+        self._unknown = unknown
+        self._shape = Shape(limits=limits)
+        self._open().close()
+
+    @property
+    def name(self) -> str:
+        """The file and the space of it."""
+        return f"jsonl {self._path.resolve()}" + (f" space {self._space}" if self._space else "")
+
+    @property
+    def dimension(self) -> int | None:
+        """None: only reading tells."""
+        return None
+
+    def count(self) -> int | None:
+        """Return None: only reading tells."""
+        return None
+
+    def search(self, vector: Vector, k: int) -> list[Found] | None:  # noqa: ARG002 - a file cannot search
+        """Return None: a file cannot search."""
+        return None
+
+    def batches(self, size: int, *, after: Position | None = None) -> Iterator[Batch]:
+        """Yield the memories of the file; see `Source.batches`.
+
+        Raises:
+            InvalidInputError: At the end: it is an export that was cut short. All that is there was yielded.
+        """
+        reading = _Reading(self._space, self._unknown, self._shape)
+        with self._open() as stream:
+            if after is not None:
+                reading.go_on(after)
+                _seek(stream, after["offset"])
+            items: list[Item] = []
+            refused: list[Refusal] = []
+            begun = stream.tell()
+            for line in self._lines(stream, reading):
+                if line is None:
+                    refused.append(Refusal(reading.place, f"the line is longer than {MAX_LINE_BYTES} bytes"))
+                else:
+                    try:
+                        item = reading.item(line)
+                    except InvalidInputError as error:
+                        refused.append(Refusal(reading.last_id or reading.place, error.message))
+                    else:
+                        items += [] if item is None else [item]
+                if len(items) + len(refused) >= size or stream.tell() - begun >= MAX_BATCH_BYTES:
+                    yield Batch(items, refused, reading.position(stream.tell()))
+                    items, refused, begun = [], [], stream.tell()
+            if items or refused:
+                yield Batch(items, refused, reading.position(stream.tell()))
+        reading.check_complete(self._path)
+
+    def _open(self) -> IO[bytes]:
+        try:
+            return self._path.open("rb")
+        except OSError as error:
+            raise SourceError(
+                f"{self._path} cannot be read: {error.strerror or error}", file=str(self._path)
+            ) from error
+
+    def _lines(self, stream: IO[bytes], reading: _Reading) -> Iterator[bytes | None]:
+        """Yield lines; None for one that is too long, which is passed over without being held."""
+        while True:
+            try:
+                line = stream.readline(MAX_LINE_BYTES)
+                is_whole = len(line) < MAX_LINE_BYTES or line.endswith(b"\n")
+                rest = line
+                while not is_whole and rest and not rest.endswith(b"\n"):
+                    rest = stream.readline(MAX_LINE_BYTES)
+            except OSError as error:
+                raise SourceError(f"{self._path} cannot be read: {error}", file=str(self._path)) from error
+            if not line:
+                return
+            reading.number += 1
+            if not is_whole:
+                yield None
+            elif line.strip():
+                yield line
+
+
+class _Reading:
+    """What one pass over a file has seen."""
+
+    def __init__(self, space: str | None, unknown: str, shape: Shape) -> None:
+        self._space = space
+        self._is_chosen = space is not None
+        self._unknown = unknown
+        self._shape = shape
+        self.number = 0
+        self.last_id = ""
+        self._memories = 0
+        self._is_open = False
+        """A space was named, and its end line has not come yet."""
+
+    @property
+    def place(self) -> str:
+        return f"line {self.number}"
+
+    def position(self, offset: int) -> Position:
+        return {
+            "offset": offset,
+            "line": self.number,
+            "memories": self._memories,
+            "is_open": self._is_open,
+            "space": self._space,
+        }
+
+    def go_on(self, after: Position) -> None:
+        checked_position(
+            after,
+            {
+                "offset": lambda one: type(one) is int and one >= 0,
+                "line": lambda one: type(one) is int and one >= 0,
+                "memories": lambda one: type(one) is int and one >= 0,
+                "is_open": lambda one: type(one) is bool,
+                "space": lambda one: one is None or (isinstance(one, str) and one == (self._space or one)),
+            },
+        )
+        self.number, self._memories = after["line"], after["memories"]
+        self._is_open, self._space = after["is_open"], after["space"]
+
+    def item(self, line: bytes) -> Item | None:
+        """Return the line's memory; None for a line that is none, or one of a space that was not asked for."""
+        self.last_id = ""
+        given = _document(line, is_first=self.number == 1)
+        if given.keys() == {"end", "count"}:
+            self._end(given)
+            return None
+        space = given.get("space")
+        if isinstance(space, dict) and given.keys() == {"space"}:
+            self._is_open = True
+            if self._space is None and isinstance(space.get("name"), str):
+                self._space = space["name"]
+            return None
+        self._memories += 1
+        if type(given.get("id")) in (str, int):
+            self.last_id = str(given["id"])
+        if not self._belongs(space):
+            return None
+        return _memory(self._renamed(given, line), self._shape)
+
+    def _belongs(self, space: Any) -> bool:
+        if space is None or space == self._space:
+            return True
+        if not isinstance(space, str):
+            raise InvalidInputError("`space` is the name of a space")
+        if self._space is None:
+            self._space = space
+            return True
+        if self._is_chosen:
+            return False
+        raise InvalidInputError(f"it belongs to space {space!r}, and {self._space!r} is being read; load each by name")
+
+    def _renamed(self, given: dict[str, Any], line: bytes) -> dict[str, Any]:
+        """Return the fields by their own names, with an id."""
+        given = dict(given)
+        identifier = given.get("id")
+        if type(identifier) is int:
+            identifier = str(identifier)
+        elif identifier is None:
+            identifier = _made_id(line)
+        elif not isinstance(identifier, str):
+            raise InvalidInputError(f"the id is neither a string nor an integer: {identifier!r}")
+        self.last_id = given["id"] = identifier
+        for alias, name in _ALIASES.items():
+            if alias in given:
+                if name in given:
+                    raise InvalidInputError(f"it has both {alias!r} and {name!r}, which are one field")
+                given[name] = given.pop(alias)
+        others = sorted(given.keys() - _KNOWN)
+        if others and self._unknown == "refuse":
+            raise InvalidInputError(
+                f"unknown field {others[0]!r}; put it into the metadata, or load unknown='metadata'"
+            )
+        if others:
+            metadata = dict(_typed(given, "metadata", dict) or {})
+            for name in others:
+                if name in metadata:
+                    raise InvalidInputError(f"{name!r} is a field and a key of the metadata")
+                metadata[name] = given.pop(name)
+            given["metadata"] = metadata
+        return given
+
+    def _end(self, given: dict[str, Any]) -> None:
+        if given["end"] is not True or given["count"] != self._memories:
+            raise InvalidInputError(
+                f"the export says it holds {given['count']} memories, {self._memories} are there: it was cut"
+            )
+        self._is_open, self._memories = False, 0
+
+    def check_complete(self, path: Path) -> None:
+        if self._is_open:
+            raise InvalidInputError(
+                f"{path}: this export was cut short: the end line is missing after {self._memories} memories",
+                file=str(path),
+                memories=self._memories,
+            )
+
+
+def _made_id(line: bytes) -> str:
+    """Return a UUIDv8 (RFC 9562 §5.8) of the line's bytes."""
+    number = int.from_bytes(hashlib.blake2b(line.strip(), digest_size=16).digest())
+    number = number & ~(0xF << 76) & ~(0b11 << 62) | 0x8 << 76 | 0b10 << 62
+    return str(uuid.UUID(int=number))
+
+
+def _seek(stream: IO[bytes], offset: int) -> None:
+    """Go on at the beginning of a line. Raises InvalidInputError when there is none."""
+    stream.seek(max(0, offset - 1))
+    before = stream.read(1)
+    size = stream.seek(0, 2)
+    if offset and (offset > size or (before != b"\n" and offset < size)):
+        raise InvalidInputError(f"no line begins at byte {offset}: the file was changed since", offset=offset)
+    stream.seek(offset)
+
+
+def _document(line: bytes, *, is_first: bool) -> dict[str, Any]:
+    try:
+        document = json.loads(line.decode("utf-8-sig" if is_first else "utf-8"), parse_constant=_not_json)
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"not UTF-8: byte {error.start} cannot be decoded") from None
+    except RecursionError:
+        raise InvalidInputError("nested too deeply") from None
+    except ValueError as error:
+        raise InvalidInputError(f"not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidInputError("a line is a JSON object")
+    return document
+
+
+def _not_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+# From fields to an item -------------------------------------------------------------------------------
+
+
+def _memory(given: dict[str, Any], shape: Shape) -> Item:
+    if given.keys().isdisjoint(_SUBSTANCE):
+        raise InvalidInputError("no content, vector, metadata or value")
+    fields: dict[str, Any] = {name: _time(given, name) for name in _TIMES if given.get(name) is not None}
+    if "valid_from" not in given and fields.get("event_time", OPEN) < fields.get("valid_to", OPEN):
+        fields["valid_from"] = fields["event_time"]  # true from when it happened, as for any memory
+    for name in ("kind", *ENTITY_COLUMNS):
+        if given.get(name) is not None:
+            fields[name] = _typed(given, name, str)
+    for name in ("importance", "kappa"):
+        if given.get(name) is not None:
+            fields[name] = _unit(given, name)
+    if given.get("access_count") is not None:
+        fields["access_count"] = _typed(given, "access_count", int)
+        if not 0 <= fields["access_count"] < 2**62:
+            raise InvalidInputError("access_count is not a count")
+    item = Item(
+        id=given["id"],
+        content=_typed(given, "content", str) or "",
+        vector=None if given.get("vector") is None else to_vector(_numbers(given["vector"]), shape),
+        metadata_json=encode_object(_typed(given, "metadata", dict) or {}, "metadata"),
+        value_json=value_json(given.get("value")),
+        namespace=_labels(given, "namespace"),
+        categories=_labels(given, "categories"),
+        pinned=bool(_typed(given, "pinned", bool)),
+        **fields,
+    )
+    check_item(item, shape.limits)
+    return item
+
+
+def _typed(given: dict[str, Any], name: str, wanted: type) -> Any:
+    value = given.get(name)
+    if value is None or type(value) is wanted:
+        return value
+    raise InvalidInputError(f"{name} is {type(value).__name__}, not {wanted.__name__}")
+
+
+def _unit(given: dict[str, Any], name: str) -> float:
+    value = given[name]
+    if type(value) in (int, float) and 0.0 <= value <= 1.0:
+        return float(value)
+    raise InvalidInputError(f"{name} is not a number in [0, 1]")
+
+
+def _labels(given: dict[str, Any], name: str) -> tuple[str, ...]:
+    labels = _typed(given, name, list) or []
+    if all(isinstance(one, str) for one in labels):
+        return tuple(labels)
+    raise InvalidInputError(f"{name} is not a list of strings")
+
+
+def _time(given: dict[str, Any], name: str) -> int:
+    text = given[name]
+    try:
+        if not (isinstance(text, str) and _TIME.fullmatch(text)):
+            raise ValueError
+        micros = to_micros(datetime.fromisoformat(text.upper()))
+    except (ValueError, OverflowError):
+        raise InvalidInputError(f"{name} is not an RFC 3339 time: {text!r}") from None
+    assert UNBOUNDED < micros < OPEN
+    return micros
+
+
+def _numbers(value: Any) -> Any:
+    """Return numbers; base64 of little-endian float32 is unpacked."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return np.frombuffer(base64.b64decode(value, validate=True), "<f4")
+    except (binascii.Error, ValueError):
+        raise InvalidInputError("the vector is neither a list of numbers nor base64 of float32") from None

@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt client/t4dm/_version.py
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all dev check fmt bench bench-store bench-1m schemas clean
+.PHONY: help run test test-all crash dev check fmt bench bench-store bench-1m schemas clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,6 +24,10 @@ test-all: $(VENV)/.test ## Run every test, slow ones too
 
 dev: $(VENV)/.created ## Set up only; EXTRAS=all for every framework
 	$(PIP) --editable ".[$(EXTRAS)]"
+
+crash: $(VENV)/.test ## Break the store and a real daemon at every step, long (ROUNDS kills)
+	T4DM_CRASH=all $(BIN)/python -m pytest -n auto tests/crash
+	$(BIN)/python -m tests.crash.campaign $(if $(ROUNDS),--rounds $(ROUNDS))
 
 check: $(VENV)/.check ## Lint, layers, types, generated files
 	$(BIN)/ruff check .

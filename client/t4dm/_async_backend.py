@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import Protocol, cast
 
 from t4dm._backend import MemoryBackend
+from t4dm.sdk import admin_models as a
+from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm.sdk.errors import TransportError
 
@@ -43,7 +45,7 @@ class AsyncMemoryBackend(Protocol):
 
     async def update(self, memory_id: str, request: m.UpdateRequest, *, space: str = "default") -> m.Memory: ...
 
-    async def delete(self, memory_id: str, *, space: str = "default") -> None: ...
+    async def delete(self, memory_id: str, *, space: str = "default", purge: bool = False) -> None: ...
 
     async def delete_many(self, request: m.DeleteRequest) -> m.DeleteAnswer: ...
 
@@ -52,6 +54,39 @@ class AsyncMemoryBackend(Protocol):
     async def touch(self, request: m.TouchRequest) -> int: ...
 
     def export(self, *, space: str | None = None, include_vectors: bool = True) -> AsyncIterator[m.Memory]: ...
+
+    async def link(self, request: g.LinkRequest) -> int: ...
+
+    async def reweigh(self, request: g.ReweighRequest) -> builtins.list[float | None]: ...
+
+    async def unlink(self, request: g.UnlinkRequest) -> int: ...
+
+    async def scale_links(self, request: g.ScaleRequest) -> int: ...
+
+    async def links(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Direction = "both",
+        space: str = "default",
+        known_at: datetime | None = None,
+    ) -> builtins.list[g.Edge]: ...
+
+    async def traverse(self, request: g.TraverseRequest) -> g.TraverseAnswer: ...
+
+    async def path(self, request: g.PathRequest) -> builtins.list[g.Edge] | None: ...
+
+    async def provenance(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Lineage = "backward",
+        depth: int = 6,
+        limit: int = 100,
+        known_at: datetime | None = None,
+        include_memories: bool = False,
+        space: str = "default",
+    ) -> builtins.list[g.Node]: ...
 
     async def create_space(self, name: str, request: m.SpaceRequest | None = None) -> m.Space: ...
 
@@ -66,6 +101,16 @@ class AsyncMemoryBackend(Protocol):
     async def health(self) -> m.HealthReport: ...
 
     async def version(self) -> m.VersionInfo: ...
+
+    async def flush(self, *, space: str | None = None) -> None: ...
+
+    async def compact(
+        self, *, space: str | None = None, everything: bool = False
+    ) -> builtins.list[a.SpaceCompaction]: ...
+
+    async def backup(self, *, path: str | None = None) -> a.BackupReport: ...
+
+    async def verify(self) -> a.VerifyReport: ...
 
     async def close(self) -> None: ...
 
@@ -115,8 +160,8 @@ class InThread:
     async def update(self, memory_id: str, request: m.UpdateRequest, *, space: str = "default") -> m.Memory:
         return await asyncio.to_thread(lambda: self._opened().update(memory_id, request, space=space))
 
-    async def delete(self, memory_id: str, *, space: str = "default") -> None:
-        await asyncio.to_thread(lambda: self._opened().delete(memory_id, space=space))
+    async def delete(self, memory_id: str, *, space: str = "default", purge: bool = False) -> None:
+        await asyncio.to_thread(lambda: self._opened().delete(memory_id, space=space, purge=purge))
 
     async def delete_many(self, request: m.DeleteRequest) -> m.DeleteAnswer:
         return await asyncio.to_thread(lambda: self._opened().delete_many(request))
@@ -138,6 +183,59 @@ class InThread:
             if isinstance(memories, Generator):
                 await asyncio.to_thread(memories.close)
 
+    async def link(self, request: g.LinkRequest) -> int:
+        return await asyncio.to_thread(lambda: self._opened().link(request))
+
+    async def reweigh(self, request: g.ReweighRequest) -> builtins.list[float | None]:
+        return await asyncio.to_thread(lambda: self._opened().reweigh(request))
+
+    async def unlink(self, request: g.UnlinkRequest) -> int:
+        return await asyncio.to_thread(lambda: self._opened().unlink(request))
+
+    async def scale_links(self, request: g.ScaleRequest) -> int:
+        return await asyncio.to_thread(lambda: self._opened().scale_links(request))
+
+    async def links(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Direction = "both",
+        space: str = "default",
+        known_at: datetime | None = None,
+    ) -> builtins.list[g.Edge]:
+        return await asyncio.to_thread(
+            lambda: self._opened().links(memory_id, direction=direction, space=space, known_at=known_at)
+        )
+
+    async def traverse(self, request: g.TraverseRequest) -> g.TraverseAnswer:
+        return await asyncio.to_thread(lambda: self._opened().traverse(request))
+
+    async def path(self, request: g.PathRequest) -> builtins.list[g.Edge] | None:
+        return await asyncio.to_thread(lambda: self._opened().path(request))
+
+    async def provenance(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Lineage = "backward",
+        depth: int = 6,
+        limit: int = 100,
+        known_at: datetime | None = None,
+        include_memories: bool = False,
+        space: str = "default",
+    ) -> builtins.list[g.Node]:
+        return await asyncio.to_thread(
+            lambda: self._opened().provenance(
+                memory_id,
+                direction=direction,
+                depth=depth,
+                limit=limit,
+                known_at=known_at,
+                include_memories=include_memories,
+                space=space,
+            )
+        )
+
     async def create_space(self, name: str, request: m.SpaceRequest | None = None) -> m.Space:
         return await asyncio.to_thread(lambda: self._opened().create_space(name, request))
 
@@ -158,6 +256,18 @@ class InThread:
 
     async def version(self) -> m.VersionInfo:
         return await asyncio.to_thread(lambda: self._opened().version())
+
+    async def flush(self, *, space: str | None = None) -> None:
+        return await asyncio.to_thread(lambda: self._opened().flush(space=space))
+
+    async def compact(self, *, space: str | None = None, everything: bool = False) -> builtins.list[a.SpaceCompaction]:
+        return await asyncio.to_thread(lambda: self._opened().compact(space=space, everything=everything))
+
+    async def backup(self, *, path: str | None = None) -> a.BackupReport:
+        return await asyncio.to_thread(lambda: self._opened().backup(path=path))
+
+    async def verify(self) -> a.VerifyReport:
+        return await asyncio.to_thread(lambda: self._opened().verify())
 
     async def close(self) -> None:
         await asyncio.to_thread(self._close)

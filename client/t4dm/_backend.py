@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from t4dm.sdk import admin_models as a
+from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 
 
@@ -54,8 +56,8 @@ class MemoryBackend(Protocol):
         """Change what is set in the request and return the result. Raises NotFoundError, ConflictError."""
         ...
 
-    def delete(self, memory_id: str, *, space: str = "default") -> None:
-        """Delete one memory. Raises NotFoundError."""
+    def delete(self, memory_id: str, *, space: str = "default", purge: bool = False) -> None:
+        """Delete one memory; with `purge`, forget its history too. Raises NotFoundError."""
         ...
 
     def delete_many(self, request: m.DeleteRequest) -> m.DeleteAnswer:
@@ -72,6 +74,58 @@ class MemoryBackend(Protocol):
 
     def export(self, *, space: str | None = None, include_vectors: bool = True) -> Iterator[m.Memory]:
         """Yield every present memory as of one moment, in order of insertion; all spaces when none is named."""
+        ...
+
+    def link(self, request: g.LinkRequest) -> int:
+        """Link memories, all or none, and return how many links were named; one that exists takes the new weight.
+
+        Raises NotFoundError (no such space), ValidationError (an end that does not exist; `details` says which).
+        """
+        ...
+
+    def reweigh(self, request: g.ReweighRequest) -> builtins.list[float | None]:
+        """Change weights in place and return the new ones, in order; None where there is no such link."""
+        ...
+
+    def unlink(self, request: g.UnlinkRequest) -> int:
+        """End links and return how many of them there were."""
+        ...
+
+    def scale_links(self, request: g.ScaleRequest) -> int:
+        """Change the weight of every link chosen in one step; return how many were chosen."""
+        ...
+
+    def links(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Direction = "both",
+        space: str = "default",
+        known_at: datetime | None = None,
+    ) -> builtins.list[g.Edge]:
+        """Return the links at one memory, by ends and type. Raises NotFoundError."""
+        ...
+
+    def traverse(self, request: g.TraverseRequest) -> g.TraverseAnswer:
+        """Return the memories within `depth` links, nearest first. Raises NotFoundError for the start."""
+        ...
+
+    def path(self, request: g.PathRequest) -> builtins.list[g.Edge] | None:
+        """Return a shortest path as its links in order, None when there is none. Raises NotFoundError for its ends."""
+        ...
+
+    def provenance(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Lineage = "backward",
+        depth: int = 6,
+        limit: int = 100,
+        known_at: datetime | None = None,
+        include_memories: bool = False,
+        space: str = "default",
+    ) -> builtins.list[g.Node]:
+        """Return what a memory was made from, or with `forward` what was made of it. Raises NotFoundError."""
         ...
 
     def create_space(self, name: str, request: m.SpaceRequest | None = None) -> m.Space:
@@ -91,5 +145,21 @@ class MemoryBackend(Protocol):
     def health(self) -> m.HealthReport: ...
 
     def version(self) -> m.VersionInfo: ...
+
+    def flush(self, *, space: str | None = None) -> None:
+        """Write what is in memory to segments and release the log behind it."""
+        ...
+
+    def compact(self, *, space: str | None = None, everything: bool = False) -> builtins.list[a.SpaceCompaction]:
+        """Merge segments, and say for each space what that did; answers when it is done, which may take minutes."""
+        ...
+
+    def backup(self, *, path: str | None = None) -> a.BackupReport:
+        """Copy the store as it is at one moment; without a path, beside the store, named by the time."""
+        ...
+
+    def verify(self) -> a.VerifyReport:
+        """Compare every file of the store with what was written, and say what is wrong."""
+        ...
 
     def close(self) -> None: ...

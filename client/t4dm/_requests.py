@@ -110,6 +110,7 @@ class DeleteFields(SelectionFields, total=False):
     older_than: Time | None
     all: bool
     dry_run: bool
+    purge: bool
 
 
 class ChangeFields(OwnerFields, total=False):

@@ -177,9 +177,9 @@ class T4DM:
         request = self._defaults.change(changes)
         return self._backend.update(id, request, space=self._defaults.in_space(space))
 
-    def delete(self, id: str, *, space: str | None = None) -> None:
-        """Delete one memory. Raises NotFoundError."""
-        self._backend.delete(id, space=self._defaults.in_space(space))
+    def delete(self, id: str, *, space: str | None = None, purge: bool = False) -> None:
+        """Delete one memory; with `purge`, forget its history too. Raises NotFoundError."""
+        self._backend.delete(id, space=self._defaults.in_space(space), purge=purge)
 
     def delete_all(self, *, space: str | None = None, **selector: Unpack[DeleteFields]) -> int:
         """Delete what matches and return how many; without any restriction only with `all=True`."""

@@ -1,7 +1,8 @@
 """The composition root: the only place that builds parts and joins them.
 
     Settings → Database (recovered) → Spaces ┐
-             → Embedder → EmbeddingQueue ────┴→ MemoryService → ServiceBackend (embedded) / routes (HTTP)
+             → Embedder → EmbeddingQueue ────┴→ MemoryService, GraphService, Maintenance
+                                                → ServiceBackend (embedded) / routes (HTTP)
 
 Phases: `recovering` (open the store), `warming_up` (load the embedder), `ready`, `stopping`, `failed`.
 `start` runs them in the calling thread; until it has returned, `service` raises BusyError.
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from t4dm._backend import MemoryBackend
 from t4dm._version import __version__
@@ -30,6 +31,8 @@ from t4dm_daemon.embedding.cache import VectorCache
 from t4dm_daemon.embedding.factory import make_embedder
 from t4dm_daemon.embedding.queue import EmbeddingQueue
 from t4dm_daemon.memory.backend import ServiceBackend, raise_for_caller
+from t4dm_daemon.memory.graph import GraphService
+from t4dm_daemon.memory.maintenance import Maintenance
 from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
 from t4dm_daemon.persistence import data_dir
@@ -37,9 +40,23 @@ from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Phase = Literal["starting", "recovering", "warming_up", "ready", "stopping", "failed"]
 API_VERSION: Final = "1"
-FEATURES: Final = ("memory", "spaces", "filters", "known_at", "as_of", "idempotency", "export", "msgpack")
+FEATURES: Final = (
+    "memory",
+    "spaces",
+    "filters",
+    "known_at",
+    "as_of",
+    "idempotency",
+    "export",
+    "msgpack",
+    "graph",
+    "purge",
+    "compaction",
+    "backup",
+)
 _WARM_UP_TEXT: Final = "a first sentence, so that the first question is fast"
 
 
@@ -59,6 +76,8 @@ class Runtime:
         self._database: Database | None = None
         self._queue: EmbeddingQueue | None = None
         self._service: MemoryService | None = None
+        self._graph: GraphService | None = None
+        self._maintenance: Maintenance | None = None
         self._is_closing = False
         self._close_lock = threading.Lock()
 
@@ -84,18 +103,9 @@ class Runtime:
 
     def _start(self, owner: dict[str, Any]) -> None:
         settings = self.settings
-        storage, embedding = settings.storage, settings.embedding
+        store, embedding = settings.store, settings.embedding
         self._enter("recovering")
-        store = data_dir.prepare(settings.store, setting="T4DM_STORAGE_PATH")
-        database = Database(
-            store,
-            sync=storage.sync,
-            flush_items=storage.flush_items,
-            ann=storage.ann,
-            ann_min_rows=storage.ann_min_rows,
-            verify=storage.verify,
-            owner=owner,
-        )
+        database = open_store(settings, owner=owner)
         self._take_on(database)
         self._enter("warming_up")
         embedder = make_embedder(
@@ -118,6 +128,8 @@ class Runtime:
         spaces = Spaces(database)
         spaces.adopt_embedder(queue.identity, queue.dimension, settings.embedding_model)
         queue.embed([_WARM_UP_TEXT])
+        self._graph = GraphService(spaces)
+        self._maintenance = Maintenance(database, backups=store.parent / "backups")
         self._service = MemoryService(
             spaces,
             queue,
@@ -164,6 +176,8 @@ class Runtime:
         with self._close_lock:
             queue, self._queue = self._queue, None
             database, self._database = self._database, None
+        if self._maintenance is not None:
+            self._maintenance.stop()
         if queue is not None:
             queue.close()
         if database is not None:
@@ -178,11 +192,23 @@ class Runtime:
     @property
     def service(self) -> MemoryService:
         """The memory service. Raises BusyError until it is ready and once it is stopping."""
-        service = self._service
-        if service is None or self._phase != "ready":
+        return self._when_ready(self._service)
+
+    @property
+    def graph(self) -> GraphService:
+        """Links and walks. Raises BusyError until it is ready and once it is stopping."""
+        return self._when_ready(self._graph)
+
+    @property
+    def maintenance(self) -> Maintenance:
+        """Operations on the store. Raises BusyError until it is ready and once it is stopping."""
+        return self._when_ready(self._maintenance)
+
+    def _when_ready(self, part: T | None) -> T:
+        if part is None or self._phase != "ready":
             hint = {"failed": f"the daemon failed to start: {self._reason}", "stopping": "the daemon is stopping"}
             raise BusyError(hint.get(self._phase, f"the daemon is {self._phase.replace('_', ' ')}"), phase=self._phase)
-        return service
+        return part
 
     # What it says of itself ---------------------------------------------------------------------------
 
@@ -247,6 +273,7 @@ class Runtime:
             versions=sum(one.versions for one in spaces),
             by_kind=_summed([one.by_kind for one in spaces]),
             by_kappa=_summed([one.by_kappa for one in spaces]),
+            edges=sum(one.edges for one in spaces),
             segments=sum(one.segments for one in spaces),
             wal_bytes=sum(one.wal_bytes for one in spaces),
             disk_bytes=sum(one.disk_bytes for one in spaces),
@@ -269,6 +296,29 @@ class Runtime:
                 "items": handle.backend.stats()["items"],
             }
         )
+
+
+def open_store(settings: Settings, *, owner: Mapping[str, Any]) -> Database:
+    """Open the store of these settings, and own it; made when absent.
+
+    Args:
+        settings: Say where it is and how it is kept.
+        owner: Facts for whoever finds the directory locked.
+
+    Raises:
+        StorageLockedError, StorageError: It cannot be opened.
+    """
+    storage = settings.storage
+    return Database(
+        data_dir.prepare(settings.store, setting="T4DM_STORAGE_PATH"),
+        sync=storage.sync,
+        flush_items=storage.flush_items,
+        ann=storage.ann,
+        ann_min_rows=storage.ann_min_rows,
+        verify=storage.verify,
+        archive=storage.archive,
+        owner=owner,
+    )
 
 
 def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
@@ -300,6 +350,8 @@ def open_embedded(storage_path: str | Path, **settings: Any) -> MemoryBackend:
         raise_for_caller(error)
     return ServiceBackend(
         runtime.service,
+        runtime.graph,
+        runtime.maintenance,
         stats=runtime.stats,
         health=runtime.report,
         version=runtime.version,

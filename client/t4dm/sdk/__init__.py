@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from t4dm.sdk.admin_models import BackupReport, Problem, SpaceCompaction, VerifyReport
     from t4dm.sdk.async_client import AsyncT4DMClient
     from t4dm.sdk.client import T4DMClient
     from t4dm.sdk.errors import (
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
         TransportError,
         UnavailableError,
         ValidationError,
+    )
+    from t4dm.sdk.graph_models import (
+        Edge,
+        EdgeChange,
+        EdgeIn,
+        EdgeName,
+        LinkRequest,
+        Node,
+        PathRequest,
+        ReweighRequest,
+        ScaleRequest,
+        TraverseAnswer,
+        TraverseRequest,
+        UnlinkRequest,
     )
     from t4dm.sdk.models import (
         BatchAnswer,
@@ -66,12 +81,17 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncT4DMClient",
     "AuthenticationError",
+    "BackupReport",
     "BatchAnswer",
     "BatchItem",
     "BatchRequest",
     "ConflictError",
     "DeleteAnswer",
     "DeleteRequest",
+    "Edge",
+    "EdgeChange",
+    "EdgeIn",
+    "EdgeName",
     "Filter",
     "GetRequest",
     "Health",
@@ -79,24 +99,31 @@ __all__ = [
     "HistoryAnswer",
     "HistoryEntry",
     "Hit",
+    "LinkRequest",
     "ListAnswer",
     "ListRequest",
     "Memory",
     "MemoryList",
     "MissingExtraError",
     "ModelState",
+    "Node",
     "NotFoundError",
     "Owner",
+    "PathRequest",
     "PermissionDeniedError",
+    "Problem",
     "ProtocolError",
     "RateLimitError",
     "Readiness",
     "RecordIn",
+    "ReweighRequest",
+    "ScaleRequest",
     "SearchAnswer",
     "SearchRequest",
     "Selection",
     "ServerError",
     "Space",
+    "SpaceCompaction",
     "SpaceList",
     "SpaceRequest",
     "SpaceStats",
@@ -108,19 +135,42 @@ __all__ = [
     "TouchAnswer",
     "TouchRequest",
     "TransportError",
+    "TraverseAnswer",
+    "TraverseRequest",
     "UnavailableError",
+    "UnlinkRequest",
     "UpdateRequest",
     "ValidationError",
+    "VerifyReport",
     "VersionInfo",
 ]
 
-_CLIENTS = {"T4DMClient": "t4dm.sdk.client", "AsyncT4DMClient": "t4dm.sdk.async_client"}
+_GRAPH = (
+    "Edge",
+    "EdgeChange",
+    "EdgeIn",
+    "EdgeName",
+    "LinkRequest",
+    "Node",
+    "PathRequest",
+    "ReweighRequest",
+    "ScaleRequest",
+    "TraverseAnswer",
+    "TraverseRequest",
+    "UnlinkRequest",
+)
+_HOMES = {
+    "T4DMClient": "t4dm.sdk.client",
+    "AsyncT4DMClient": "t4dm.sdk.async_client",
+    **dict.fromkeys(("BackupReport", "Problem", "SpaceCompaction", "VerifyReport"), "t4dm.sdk.admin_models"),
+    **dict.fromkeys(_GRAPH, "t4dm.sdk.graph_models"),
+}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _CLIENTS.get(name) or ("t4dm.sdk.errors" if name.endswith("Error") else "t4dm.sdk.models")
+    home = _HOMES.get(name) or ("t4dm.sdk.errors" if name.endswith("Error") else "t4dm.sdk.models")
     value: object = getattr(import_module(home), name)
     globals()[name] = value
     return value

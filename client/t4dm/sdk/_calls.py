@@ -61,7 +61,7 @@ def store(request: m.StoreRequest, idempotency_key: str | None) -> Call[m.Memory
     return Call(
         "POST",
         f"{_MEMORY}/store",
-        _answer(m.Memory),
+        answer_as(m.Memory),
         body=request,
         idempotency_key=_checked_key(idempotency_key),
         is_repeatable=True,
@@ -71,22 +71,27 @@ def store(request: m.StoreRequest, idempotency_key: str | None) -> Call[m.Memory
 def batch(request: m.BatchRequest) -> Call[m.BatchAnswer]:
     key = None if request.idempotency_key is not None else _checked_key(None)
     return Call(
-        "POST", f"{_MEMORY}/batch", _answer(m.BatchAnswer), body=request, idempotency_key=key, is_repeatable=True
+        "POST", f"{_MEMORY}/batch", answer_as(m.BatchAnswer), body=request, idempotency_key=key, is_repeatable=True
     )
 
 
 def get(
     memory_id: str, space: str, as_of: datetime | None, known_at: datetime | None, include_vector: bool
 ) -> Call[m.Memory]:
-    params = _in_space(space)
+    params = in_space(space)
     if as_of is not None:
-        params["as_of"] = _time_text(as_of)
+        params["as_of"] = time_text(as_of)
     if known_at is not None:
-        params["known_at"] = _time_text(known_at)
+        params["known_at"] = time_text(known_at)
     if include_vector:
         params["include_vector"] = "true"
     return Call(
-        "GET", _memory(memory_id), _answer(m.Memory), params=params, is_repeatable=True, wants_vectors=include_vector
+        "GET",
+        memory_path(memory_id),
+        answer_as(m.Memory),
+        params=params,
+        is_repeatable=True,
+        wants_vectors=include_vector,
     )
 
 
@@ -105,7 +110,7 @@ def search(request: m.SearchRequest) -> Call[m.SearchAnswer]:
     return Call(
         "POST",
         f"{_MEMORY}/search",
-        _answer(m.SearchAnswer),
+        answer_as(m.SearchAnswer),
         body=request,
         is_repeatable=True,
         wants_vectors="vector" in request.include,
@@ -116,7 +121,7 @@ def list_memories(request: m.ListRequest) -> Call[m.ListAnswer]:
     return Call(
         "POST",
         f"{_MEMORY}/list",
-        _answer(m.ListAnswer),
+        answer_as(m.ListAnswer),
         body=request,
         is_repeatable=True,
         wants_vectors=request.include_vectors,
@@ -124,23 +129,24 @@ def list_memories(request: m.ListRequest) -> Call[m.ListAnswer]:
 
 
 def update(memory_id: str, request: m.UpdateRequest, space: str) -> Call[m.Memory]:
-    return Call("PATCH", _memory(memory_id), _answer(m.Memory), params=_in_space(space), body=request)
+    return Call("PATCH", memory_path(memory_id), answer_as(m.Memory), params=in_space(space), body=request)
 
 
-def delete(memory_id: str, space: str) -> Call[None]:
-    return Call("DELETE", _memory(memory_id), _nothing, params=_in_space(space))
+def delete(memory_id: str, space: str, purge: bool) -> Call[None]:
+    params = in_space(space) | ({"purge": "true"} if purge else {})
+    return Call("DELETE", memory_path(memory_id), nothing, params=params)
 
 
 def delete_many(request: m.DeleteRequest) -> Call[m.DeleteAnswer]:
-    return Call("POST", f"{_MEMORY}/delete", _answer(m.DeleteAnswer), body=request, is_repeatable=request.dry_run)
+    return Call("POST", f"{_MEMORY}/delete", answer_as(m.DeleteAnswer), body=request, is_repeatable=request.dry_run)
 
 
 def history(memory_id: str, space: str) -> Call[builtins.list[m.HistoryEntry]]:
     return Call(
         "GET",
-        f"{_memory(memory_id)}/history",
+        f"{memory_path(memory_id)}/history",
         lambda response: decode(response, m.HistoryAnswer).results,
-        params=_in_space(space),
+        params=in_space(space),
         is_repeatable=True,
     )
 
@@ -150,17 +156,17 @@ def touch(request: m.TouchRequest) -> Call[int]:
 
 
 def export(space: str | None, include_vectors: bool) -> Call[None]:
-    params = {} if space is None else _in_space(space)
+    params = {} if space is None else in_space(space)
     params["include_vectors"] = "true" if include_vectors else "false"
-    return Call("GET", "/api/v1/export", _nothing, params=params, is_repeatable=True)
+    return Call("GET", "/api/v1/export", nothing, params=params, is_repeatable=True)
 
 
 def create_space(name: str, request: m.SpaceRequest | None) -> Call[m.Space]:
-    return Call("PUT", _space(name), _answer(m.Space), body=m.SpaceRequest() if request is None else request)
+    return Call("PUT", _space(name), answer_as(m.Space), body=m.SpaceRequest() if request is None else request)
 
 
 def get_space(name: str) -> Call[m.Space]:
-    return Call("GET", _space(name), _answer(m.Space), is_repeatable=True)
+    return Call("GET", _space(name), answer_as(m.Space), is_repeatable=True)
 
 
 def list_spaces() -> Call[builtins.list[m.Space]]:
@@ -168,26 +174,26 @@ def list_spaces() -> Call[builtins.list[m.Space]]:
 
 
 def delete_space(name: str) -> Call[None]:
-    return Call("DELETE", _space(name), _nothing)
+    return Call("DELETE", _space(name), nothing)
 
 
 def stats() -> Call[m.Stats]:
-    return Call("GET", "/api/v1/stats", _answer(m.Stats), is_repeatable=True)
+    return Call("GET", "/api/v1/stats", answer_as(m.Stats), is_repeatable=True)
 
 
 def health() -> Call[m.HealthReport]:
-    return Call("GET", "/api/v1/health", _answer(m.HealthReport), is_repeatable=True)
+    return Call("GET", "/api/v1/health", answer_as(m.HealthReport), is_repeatable=True)
 
 
 def version() -> Call[m.VersionInfo]:
-    return Call("GET", "/version", _answer(m.VersionInfo), is_repeatable=True)
+    return Call("GET", "/version", answer_as(m.VersionInfo), is_repeatable=True)
 
 
 def ready(timeout_s: float | None = None) -> Call[m.Readiness]:
     return Call(
         "GET",
         "/readyz",
-        _answer(m.Readiness),
+        answer_as(m.Readiness),
         is_repeatable=True,
         also_read=frozenset({503}),
         is_retried=False,
@@ -220,11 +226,11 @@ def raw(
     )
 
 
-def _answer(model: type[A]) -> Callable[[httpx.Response], A]:
+def answer_as(model: type[A]) -> Callable[[httpx.Response], A]:
     return lambda response: decode(response, model)
 
 
-def _nothing(response: httpx.Response) -> None:
+def nothing(response: httpx.Response) -> None:
     del response
 
 
@@ -244,7 +250,7 @@ def _segment(text: str) -> str:
         ) from None
 
 
-def _memory(memory_id: str) -> str:
+def memory_path(memory_id: str) -> str:
     if not memory_id:
         raise ValidationError("an id is not empty", code="validation_error")
     return f"{_MEMORY}/{_segment(memory_id)}"
@@ -256,13 +262,13 @@ def _space(name: str) -> str:
     return f"{_SPACES}/{_segment(name)}"
 
 
-def _in_space(space: str) -> dict[str, str]:
+def in_space(space: str) -> dict[str, str]:
     if not space:
         raise ValidationError("the name of a space is not empty", code="validation_error")
     return {"space": space}
 
 
-def _time_text(moment: datetime) -> str:
+def time_text(moment: datetime) -> str:
     """Return RFC 3339 UTC; a time without a zone is UTC, as everywhere in T4DM."""
     with as_validation_error():
         zoned = m.TimeRange(to=moment).to

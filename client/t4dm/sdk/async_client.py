@@ -14,6 +14,9 @@ import httpx
 from pydantic import JsonValue
 
 from t4dm.sdk import _calls as calls
+from t4dm.sdk import _graph_calls as graph_calls
+from t4dm.sdk import admin_models as a
+from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm.sdk._base import Attempt, BaseClient, Connection
 from t4dm.sdk._calls import Call
@@ -111,9 +114,9 @@ class AsyncT4DMClient(BaseClient):
         """Change what is set in the request and return the result. Raises NotFoundError, ConflictError."""
         return await self._run(calls.update(memory_id, request, space))
 
-    async def delete(self, memory_id: str, *, space: str = "default") -> None:
-        """Delete one memory. Raises NotFoundError."""
-        await self._run(calls.delete(memory_id, space))
+    async def delete(self, memory_id: str, *, space: str = "default", purge: bool = False) -> None:
+        """Delete one memory; with `purge`, forget its history too. Raises NotFoundError."""
+        await self._run(calls.delete(memory_id, space, purge))
 
     async def delete_many(self, request: m.DeleteRequest) -> m.DeleteAnswer:
         """Delete what matches; an empty selector is refused unless `all` is true."""
@@ -157,6 +160,62 @@ class AsyncT4DMClient(BaseClient):
         finally:
             await response.aclose()
 
+    # Links --------------------------------------------------------------------------------------------
+
+    async def link(self, request: g.LinkRequest) -> int:
+        """Link memories, all or none, and return how many links were named; one that exists takes the new weight.
+
+        Raises NotFoundError (no such space), ValidationError (an end that does not exist; `details` says which).
+        """
+        return await self._run(graph_calls.link(request))
+
+    async def reweigh(self, request: g.ReweighRequest) -> builtins.list[float | None]:
+        """Change weights in place and return the new ones, in order; None where there is no such link."""
+        return await self._run(graph_calls.reweigh(request))
+
+    async def unlink(self, request: g.UnlinkRequest) -> int:
+        """End links and return how many of them there were."""
+        return await self._run(graph_calls.unlink(request))
+
+    async def scale_links(self, request: g.ScaleRequest) -> int:
+        """Change the weight of every link chosen in one step; return how many were chosen."""
+        return await self._run(graph_calls.scale_links(request))
+
+    async def links(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Direction = "both",
+        space: str = "default",
+        known_at: datetime | None = None,
+    ) -> builtins.list[g.Edge]:
+        """Return the links at one memory, by ends and type. Raises NotFoundError."""
+        return await self._run(graph_calls.links(memory_id, direction, space, known_at))
+
+    async def traverse(self, request: g.TraverseRequest) -> g.TraverseAnswer:
+        """Return the memories within `depth` links, nearest first. Raises NotFoundError for the start."""
+        return await self._run(graph_calls.traverse(request))
+
+    async def path(self, request: g.PathRequest) -> builtins.list[g.Edge] | None:
+        """Return a shortest path as its links in order, None when there is none. Raises NotFoundError for its ends."""
+        return await self._run(graph_calls.path(request))
+
+    async def provenance(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Lineage = "backward",
+        depth: int = 6,
+        limit: int = 100,
+        known_at: datetime | None = None,
+        include_memories: bool = False,
+        space: str = "default",
+    ) -> builtins.list[g.Node]:
+        """Return what a memory was made from, or with `forward` what was made of it. Raises NotFoundError."""
+        return await self._run(
+            graph_calls.provenance(memory_id, direction, depth, limit, known_at, include_memories, space)
+        )
+
     # Spaces -------------------------------------------------------------------------------------------
 
     async def create_space(self, name: str, request: m.SpaceRequest | None = None) -> m.Space:
@@ -188,6 +247,22 @@ class AsyncT4DMClient(BaseClient):
     async def version(self) -> m.VersionInfo:
         """Return the daemon's version and what it can do."""
         return await self._run(calls.version())
+
+    async def flush(self, *, space: str | None = None) -> None:
+        """Write what is in memory to segments and release the log behind it."""
+        await self._run(graph_calls.flush(space))
+
+    async def compact(self, *, space: str | None = None, everything: bool = False) -> builtins.list[a.SpaceCompaction]:
+        """Merge segments, and say for each space what that did; answers when it is done, which may take minutes."""
+        return await self._run(graph_calls.compact(space, everything))
+
+    async def backup(self, *, path: str | None = None) -> a.BackupReport:
+        """Copy the store as it is at one moment; without a path, beside the store, named by the time."""
+        return await self._run(graph_calls.backup(path))
+
+    async def verify(self) -> a.VerifyReport:
+        """Compare every file of the store with what was written, and say what is wrong."""
+        return await self._run(graph_calls.verify())
 
     async def ready(self) -> m.Readiness:
         """Return whether the daemon serves yet, and what it is doing if not. One try, no retries."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, model_validator
+from pydantic import ConfigDict, Field, JsonValue, Strict, model_validator
 
+from t4dm.sdk.model_bases import Answer, Request
 from t4dm.sdk.wire_types import (
     MAX_BATCH,
     MAX_CONTENT_BYTES,
@@ -115,18 +116,10 @@ __all__ = [
 ]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_bytes="base64")
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
 # Memories ---------------------------------------------------------------------------------------------
 
 
-class Owner(_Request):
+class Owner(Request):
     """Whose memory it is. Each column restricts (AND) where it is given."""
 
     user_id: Label | None = None
@@ -178,7 +171,7 @@ class StoreRequest(RecordIn):
     space: SpaceName = "default"
 
 
-class BatchRequest(_Request):
+class BatchRequest(Request):
     """Store many memories, all or none."""
 
     records: list[RecordIn] = Field(max_length=MAX_BATCH)
@@ -190,13 +183,13 @@ class BatchRequest(_Request):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255)] | None = None
 
 
-class BatchItem(_Answer):
+class BatchItem(Answer):
     id: str
     status: Literal["created", "updated", "duplicate"]
     version: int
 
 
-class BatchAnswer(_Answer):
+class BatchAnswer(Answer):
     """What became of each record, in the order given."""
 
     results: list[BatchItem]
@@ -205,7 +198,7 @@ class BatchAnswer(_Answer):
     )
 
 
-class Memory(_Answer):
+class Memory(Answer):
     """One memory, as stored."""
 
     id: str
@@ -240,7 +233,7 @@ class Memory(_Answer):
     )
 
 
-class UpdateRequest(_Request):
+class UpdateRequest(Request):
     """Change the fields that are given. A change of anything but learning state makes a new version."""
 
     content: Content | None = None
@@ -268,7 +261,7 @@ class UpdateRequest(_Request):
     )
 
 
-class GetRequest(_Request):
+class GetRequest(Request):
     ids: list[Id] = Field(max_length=MAX_LIMIT)
     space: SpaceName = "default"
     as_of: Time | None = Field(default=None, description="Valid time.")
@@ -276,14 +269,14 @@ class GetRequest(_Request):
     include_vectors: Bool = False
 
 
-class MemoryList(_Answer):
+class MemoryList(Answer):
     results: list[Memory]
 
 
 # Filters ----------------------------------------------------------------------------------------------
 
 
-class Filter(_Request):
+class Filter(Request):
     """A typed tree: exactly one of `and`, `or`, `not`, or a leaf of `field`, `op` and `value`.
 
     Operators: eq ne gt gte lt lte in nin contains any all text_match itext_match exists is_empty. Fields are
@@ -317,7 +310,7 @@ class Selection(Owner):
     kind: Kind | None = None
 
 
-class TimeRange(_Request):
+class TimeRange(Request):
     """Event time, half-open: `from <= event_time < to`; either end may be absent."""
 
     from_: Time | None = Field(default=None, alias="from")
@@ -351,14 +344,14 @@ class SearchRequest(Selection):
         return self
 
 
-class Hit(_Answer):
+class Hit(Answer):
     memory: Memory
     score: float = Field(description="In [0, 1], higher is better.")
     similarity: float | None = Field(default=None, description="Raw cosine in [-1, 1]; null if not a vector hit.")
     explain: dict[str, float] | None = Field(default=None, description="The contribution of each signal.")
 
 
-class SearchAnswer(_Answer):
+class SearchAnswer(Answer):
     results: list[Hit]
     took_ms: float
 
@@ -376,7 +369,7 @@ class ListRequest(Selection):
     show_expired: Bool = False
 
 
-class ListAnswer(_Answer):
+class ListAnswer(Answer):
     results: list[Memory]
     total: int
     cursor: str | None = Field(default=None, description="Give it back for the next page; null at the end.")
@@ -389,14 +382,20 @@ class DeleteRequest(Selection):
     older_than: Time | None = Field(default=None, description="Created before this time.")
     all: Bool = False
     dry_run: Bool = False
+    purge: Bool = Field(
+        default=False,
+        description="Also forget every version, so that neither history nor known_at tells of them any more; ids "
+        "that were deleted before are then found, too.",
+    )
 
 
-class DeleteAnswer(_Answer):
+class DeleteAnswer(Answer):
     deleted: int = Field(description="How many were deleted, or would be (dry_run).")
     dry_run: bool = False
+    purged: int = Field(default=0, description="How many versions were forgotten (purge).")
 
 
-class HistoryEntry(_Answer):
+class HistoryEntry(Answer):
     """One event in the life of a memory."""
 
     event: HistoryEvent
@@ -406,26 +405,26 @@ class HistoryEntry(_Answer):
     new: Memory | None = None
 
 
-class HistoryAnswer(_Answer):
+class HistoryAnswer(Answer):
     id: str
     results: list[HistoryEntry]
 
 
-class TouchRequest(_Request):
+class TouchRequest(Request):
     """Record that memories were used."""
 
     ids: list[Id] = Field(min_length=1, max_length=MAX_LIMIT)
     space: SpaceName = "default"
 
 
-class TouchAnswer(_Answer):
+class TouchAnswer(Answer):
     touched: int
 
 
 # Spaces -----------------------------------------------------------------------------------------------
 
 
-class SpaceRequest(_Request):
+class SpaceRequest(Request):
     """Create a space. Without a dimension, the first vector fixes it."""
 
     dimension: Int | None = Field(default=None, ge=1, le=MAX_DIMENSION)
@@ -435,7 +434,7 @@ class SpaceRequest(_Request):
     )
 
 
-class Space(_Answer):
+class Space(Answer):
     name: str
     dimension: int | None
     metric: Literal["cosine"]
@@ -444,21 +443,21 @@ class Space(_Answer):
     items: int
 
 
-class SpaceList(_Answer):
+class SpaceList(Answer):
     results: list[Space]
 
 
 # Operations -------------------------------------------------------------------------------------------
 
 
-class ModelState(_Answer):
+class ModelState(Answer):
     name: str
     state: Literal["loading", "ready", "failed"]
     dimension: int | None = None
     error: str | None = None
 
 
-class Health(_Answer):
+class Health(Answer):
     """Whether the process is up (`/healthz`)."""
 
     status: Literal["ok"]
@@ -467,7 +466,7 @@ class Health(_Answer):
     uptime_s: float
 
 
-class Readiness(_Answer):
+class Readiness(Answer):
     """Whether it is recovered and serving (`/readyz`; 503 until `ready`)."""
 
     ready: bool
@@ -476,7 +475,7 @@ class Readiness(_Answer):
     models: dict[str, ModelState]
 
 
-class HealthReport(_Answer):
+class HealthReport(Answer):
     """Everything a client wants to know before it starts (`/api/v1/health`)."""
 
     status: Literal["ok", "starting", "stopping", "failed"]
@@ -489,14 +488,14 @@ class HealthReport(_Answer):
     signals: list[str] = Field(description="Search signals this version has.")
 
 
-class VersionInfo(_Answer):
+class VersionInfo(Answer):
     version: str
     api: str
     data_format: int
     features: list[str]
 
 
-class SpaceStats(_Answer):
+class SpaceStats(Answer):
     space: str
     items: int
     versions: int
@@ -504,18 +503,20 @@ class SpaceStats(_Answer):
     by_kappa: dict[str, int]
     segments: int
     memtable_rows: int
+    edges: int = 0
     wal_bytes: int
     disk_bytes: int
     memory_bytes: int
 
 
-class Stats(_Answer):
+class Stats(Answer):
     """Counts over all spaces, and each space's own."""
 
     items: int
     versions: int
     by_kind: dict[str, int]
     by_kappa: dict[str, int]
+    edges: int = 0
     segments: int
     wal_bytes: int
     disk_bytes: int
@@ -525,11 +526,11 @@ class Stats(_Answer):
     embedding_cache: dict[str, int]
 
 
-class ErrorBody(_Answer):
+class ErrorBody(Answer):
     code: str = Field(description="Stable word for programs.")
     message: str = Field(description="One sentence for people.")
     details: dict[str, Any] = Field(default_factory=dict)
 
 
-class ErrorAnswer(_Answer):
+class ErrorAnswer(Answer):
     error: ErrorBody

@@ -16,6 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from t4dm.sdk import models as m
 from t4dm_daemon.api.work import Lane
 from t4dm_daemon.core.errors import InvalidInputError
+from t4dm_daemon.memory.graph import GraphService
+from t4dm_daemon.memory.maintenance import Maintenance
 from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.runtime import Runtime
 
@@ -31,6 +33,14 @@ class Doors:
     @property
     def service(self) -> MemoryService:
         return self.runtime.service
+
+    @property
+    def graph(self) -> GraphService:
+        return self.runtime.graph
+
+    @property
+    def maintenance(self) -> Maintenance:
+        return self.runtime.maintenance
 
 
 async def doors(request: Request) -> Doors:

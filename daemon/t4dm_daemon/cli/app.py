@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from t4dm._version import __version__
-from t4dm_daemon.cli import finding, memories, operations, transfer
+from t4dm_daemon.cli import finding, links, maintenance, memories, migrate, operations, transfer
 from t4dm_daemon.cli import options as o
 from t4dm_daemon.cli.command import Globals, globals_of_run
 
@@ -63,7 +63,7 @@ app.callback(invoke_without_command=True, help=_help_text(options_before_the_com
     options_before_the_command
 )
 
-_DAEMON, _MEMORIES, _FILES = "The daemon", "Memories", "Files"
+_DAEMON, _MEMORIES, _LINKS, _FILES = "The daemon", "Memories", "Links", "Files"
 for _name, _command, _panel in (
     ("serve", operations.serve, _DAEMON),
     ("status", operations.status, _DAEMON),
@@ -76,7 +76,23 @@ for _name, _command, _panel in (
     ("update", memories.update, _MEMORIES),
     ("delete", memories.delete, _MEMORIES),
     ("history", memories.history, _MEMORIES),
+    ("link", links.link, _LINKS),
+    ("unlink", links.unlink, _LINKS),
+    ("links", links.links, _LINKS),
+    ("traverse", links.traverse, _LINKS),
+    ("path", links.path, _LINKS),
+    ("provenance", links.provenance, _LINKS),
     ("export", transfer.export, _FILES),
     ("import", transfer.import_memories, _FILES),
+    ("flush", maintenance.flush, _FILES),
+    ("compact", maintenance.compact, _FILES),
+    ("backup", maintenance.backup, _FILES),
+    ("verify", maintenance.verify, _FILES),
+    ("restore", maintenance.restore, _FILES),
 ):
     app.command(_name, help=_help_text(_command.__doc__), rich_help_panel=_panel)(_command)
+
+_migrate = typer.Typer(no_args_is_help=True)
+for _store, _load in (("qdrant", migrate.qdrant), ("chroma", migrate.chroma), ("jsonl", migrate.jsonl)):
+    _migrate.command(_store, help=_help_text(_load.__doc__))(_load)
+app.add_typer(_migrate, name="migrate", help=migrate.HELP, rich_help_panel=_FILES)

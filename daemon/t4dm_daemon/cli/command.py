@@ -219,7 +219,7 @@ def _of_client(error: T4DMError) -> Failure:
     elif isinstance(error, sdk.AuthenticationError | sdk.PermissionDeniedError):
         exit_code, next_step = NOT_ALLOWED, "The key is taken from T4DM_API_KEY"
     elif isinstance(error, sdk.NotFoundError):
-        exit_code, next_step = NOT_FOUND, "See what there is: t4dm list"
+        exit_code, next_step = NOT_FOUND, "" if "path" in error.details else "See what there is: t4dm list"
     elif isinstance(error, sdk.ConflictError):
         exit_code = CONFLICT
     elif isinstance(error, sdk.UnavailableError):

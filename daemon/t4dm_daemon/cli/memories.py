@@ -150,6 +150,9 @@ def delete(
     older_than: Annotated[str | None, typer.Option("--older-than", help="Created before this time (RFC 3339).")] = None,
     kind: o.Kind = None,
     namespace: o.Namespace = None,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Forget their history too, even of ids that were deleted before.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     space: o.Space = "default",
@@ -163,11 +166,12 @@ def delete(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Delete memories by id or by what they match.
+    """Delete memories by id or by what they match. Their history stays, unless they are purged.
 
     t4dm delete m-1 m-2
     t4dm delete --filter '{"field": "topic", "op": "eq", "value": "tea"}' --dry-run
     t4dm delete --all --user ada --yes
+    t4dm delete m-1 --purge
     """
     with Command(url=url, as_json=as_json, quiet=quiet, debug=debug) as command:
         from t4dm.sdk.models import MAX_LIMIT, DeleteRequest
@@ -188,15 +192,19 @@ def delete(
             raise UsageError("say what to delete: ids, --filter, an owner such as --user, or --all")
         is_narrowed = len(given) > bool(named)
         chunks = [{"ids": named[start : start + MAX_LIMIT]} for start in range(0, len(named), MAX_LIMIT)]
-        requests = [DeleteRequest(space=space, all=everything, **(given | chunk)) for chunk in chunks or [{}]]
+        requests = [
+            DeleteRequest(space=space, all=everything, purge=purge, **(given | chunk)) for chunk in chunks or [{}]
+        ]
         if dry_run:
             found = _delete(command, requests, dry_run=True)
             _tell(command, found, named, "would be deleted", is_narrowed=is_narrowed)
             return
         if not yes:
             count = len(named) if named and not is_narrowed else _delete(command, requests, dry_run=True).deleted
-            command.confirm(f"Delete {output.memories(count)} from space {space}?", yes=yes)
-        _tell(command, _delete(command, requests, dry_run=False), named, "deleted", is_narrowed=is_narrowed)
+            history = " and forget the history for good" if purge else ""
+            command.confirm(f"Delete {output.memories(count)} from space {space}{history}?", yes=yes)
+        done = "deleted and forgotten" if purge else "deleted"
+        _tell(command, _delete(command, requests, dry_run=False), named, done, is_narrowed=is_narrowed)
 
 
 def history(
@@ -298,7 +306,11 @@ def _delete(command: Command, requests: list[DeleteRequest], *, dry_run: bool) -
     from t4dm.sdk.models import DeleteAnswer
 
     answers = [command.client.delete_many(one.model_copy(update={"dry_run": dry_run})) for one in requests]
-    return DeleteAnswer(deleted=sum(answer.deleted for answer in answers), dry_run=dry_run)
+    return DeleteAnswer(
+        deleted=sum(answer.deleted for answer in answers),
+        dry_run=dry_run,
+        purged=sum(answer.purged for answer in answers),
+    )
 
 
 def _tell(command: Command, answer: DeleteAnswer, named: list[str], done: str, *, is_narrowed: bool) -> None:

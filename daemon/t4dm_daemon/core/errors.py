@@ -12,6 +12,7 @@
     │   └── IdempotencyMismatchError
     ├── EmbeddingError             the embedder failed or is not ready
     │   └── EmbedderMismatchError  the space was written by another embedder
+    ├── MissingExtraError          an optional package is not installed; the message says how to install it
     ├── BusyError                  a bounded queue is full: nothing was done
     │   └── DeadlineExceededError  the time is up, but the work goes on
     └── StorageError
@@ -20,6 +21,7 @@
         │   └── StorageFullError
         ├── StorageClosedError
         ├── StorageLockedError     another process owns the directory
+        ├── SourceError            another store, which is loaded from, failed or could not be opened
         └── FormatError            written by a format this version does not read
 
 Every error carries `code` (stable, for machines), `status` (the class of answer, in HTTP's numbers, so that
@@ -102,6 +104,11 @@ class EmbedderMismatchError(EmbeddingError):
     code = "embedder_mismatch"
 
 
+class MissingExtraError(DaemonError, ImportError):
+    code = "missing_extra"
+    status = 501
+
+
 class BusyError(DaemonError):
     """Ask the caller to come back after `retry_after_s` seconds."""
 
@@ -146,6 +153,13 @@ class StorageClosedError(StorageError):
 class StorageLockedError(StorageError):
     code = "storage_locked"
     status = 409
+
+
+class SourceError(StorageError):
+    """What was loaded before stays."""
+
+    code = "source_failed"
+    status = 502
 
 
 class FormatError(StorageError):

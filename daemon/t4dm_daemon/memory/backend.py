@@ -11,12 +11,17 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from t4dm._backend import MemoryBackend
+from t4dm.sdk import admin_models as a
 from t4dm.sdk import errors as e
+from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm_daemon.core.clock import to_micros
 from t4dm_daemon.core.errors import BusyError, DaemonError
+from t4dm_daemon.core.item import Edge
 from t4dm_daemon.memory import records
+from t4dm_daemon.memory.graph import GraphService, Step, plain_edge
 from t4dm_daemon.memory.history import Event
+from t4dm_daemon.memory.maintenance import Maintenance, plain_backup, plain_report, plain_verification
 from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.spaces import SpaceHandle
 from t4dm_daemon.storage.protocol import View
@@ -64,11 +69,26 @@ def history_model(event: Event, space: str) -> m.HistoryEntry:
     )
 
 
+def edge_model(edge: Edge) -> g.Edge:
+    """Return the wire model of one link."""
+    return g.Edge.model_validate(plain_edge(edge))
+
+
+def node_model(step: Step, space: str) -> g.Node:
+    """Return the wire model of one step of a walk."""
+    return g.Node(
+        id=step.reached.id,
+        depth=step.reached.depth,
+        edge=edge_model(step.reached.edge),
+        memory=None if step.item is None else records.to_model(step.item, space),
+    )
+
+
 class ServiceBackend(MemoryBackend):
     """Answer like `T4DMClient`, without HTTP.
 
     Args:
-        service: The memory service.
+        service, graph, maintenance: What carries the calls out.
         stats, health, version: What only the runtime can tell.
         on_close: Releases the runtime; called once.
     """
@@ -76,6 +96,8 @@ class ServiceBackend(MemoryBackend):
     def __init__(
         self,
         service: MemoryService,
+        graph: GraphService,
+        maintenance: Maintenance,
         *,
         stats: Callable[[], m.Stats],
         health: Callable[[], m.HealthReport],
@@ -84,6 +106,8 @@ class ServiceBackend(MemoryBackend):
         on_close: Callable[[], None],
     ) -> None:
         self._service = service
+        self._graph = graph
+        self._maintenance = maintenance
         self._stats = stats
         self._health = health
         self._version = version
@@ -157,12 +181,12 @@ class ServiceBackend(MemoryBackend):
     def update(self, memory_id: str, request: m.UpdateRequest, *, space: str = "default") -> m.Memory:
         return records.to_model(self._call(lambda: self._service.update(memory_id, request, space=space)), space)
 
-    def delete(self, memory_id: str, *, space: str = "default") -> None:
-        self._call(lambda: self._service.delete(memory_id, space=space))
+    def delete(self, memory_id: str, *, space: str = "default", purge: bool = False) -> None:
+        self._call(lambda: self._service.delete(memory_id, space=space, purge=purge))
 
     def delete_many(self, request: m.DeleteRequest) -> m.DeleteAnswer:
-        deleted = self._call(lambda: self._service.delete_many(request))
-        return m.DeleteAnswer(deleted=deleted, dry_run=request.dry_run)
+        removed = self._call(lambda: self._service.delete_many(request))
+        return m.DeleteAnswer(deleted=removed.deleted, dry_run=request.dry_run, purged=removed.purged)
 
     def history(self, memory_id: str, *, space: str = "default") -> builtins.list[m.HistoryEntry]:
         found = self._call(lambda: self._service.history(memory_id, space=space))
@@ -177,6 +201,63 @@ class ServiceBackend(MemoryBackend):
             handle, item = entry
             if item is not None:
                 yield records.to_model(item, handle.name, with_vector=include_vectors)
+
+    def link(self, request: g.LinkRequest) -> int:
+        return self._call(lambda: self._graph.link(request))
+
+    def reweigh(self, request: g.ReweighRequest) -> builtins.list[float | None]:
+        return self._call(lambda: self._graph.reweigh(request))
+
+    def unlink(self, request: g.UnlinkRequest) -> int:
+        return self._call(lambda: self._graph.unlink(request))
+
+    def scale_links(self, request: g.ScaleRequest) -> int:
+        return self._call(lambda: self._graph.scale(request))
+
+    def links(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Direction = "both",
+        space: str = "default",
+        known_at: datetime | None = None,
+    ) -> builtins.list[g.Edge]:
+        found = self._call(lambda: self._graph.links(memory_id, direction=direction, space=space, known_at=known_at))
+        return [edge_model(edge) for edge in found]
+
+    def traverse(self, request: g.TraverseRequest) -> g.TraverseAnswer:
+        started = time.perf_counter()
+        steps = self._call(lambda: self._graph.traverse(request))
+        nodes = [node_model(step, request.space) for step in steps]
+        return g.TraverseAnswer(nodes=nodes, took_ms=(time.perf_counter() - started) * 1e3)
+
+    def path(self, request: g.PathRequest) -> builtins.list[g.Edge] | None:
+        found = self._call(lambda: self._graph.path(request))
+        return None if found is None else [edge_model(edge) for edge in found]
+
+    def provenance(
+        self,
+        memory_id: str,
+        *,
+        direction: g.Lineage = "backward",
+        depth: int = 6,
+        limit: int = 100,
+        known_at: datetime | None = None,
+        include_memories: bool = False,
+        space: str = "default",
+    ) -> builtins.list[g.Node]:
+        steps = self._call(
+            lambda: self._graph.provenance(
+                memory_id,
+                direction=direction,
+                depth=depth,
+                limit=limit,
+                known_at=known_at,
+                include_memories=include_memories,
+                space=space,
+            )
+        )
+        return [node_model(step, space) for step in steps]
 
     def create_space(self, name: str, request: m.SpaceRequest | None = None) -> m.Space:
         wanted = request or m.SpaceRequest()
@@ -201,6 +282,19 @@ class ServiceBackend(MemoryBackend):
 
     def version(self) -> m.VersionInfo:
         return self._call(self._version)
+
+    def flush(self, *, space: str | None = None) -> None:
+        self._call(lambda: self._maintenance.flush(space=space))
+
+    def compact(self, *, space: str | None = None, everything: bool = False) -> builtins.list[a.SpaceCompaction]:
+        done = self._call(lambda: self._maintenance.compact(space=space, everything=everything))
+        return [a.SpaceCompaction(**plain_report(space, report)) for space, report in done]
+
+    def backup(self, *, path: str | None = None) -> a.BackupReport:
+        return a.BackupReport(**plain_backup(self._call(lambda: self._maintenance.backup(path))))
+
+    def verify(self) -> a.VerifyReport:
+        return a.VerifyReport.model_validate(plain_verification(self._call(self._maintenance.verify)))
 
     def close(self) -> None:
         if not self._is_closed:

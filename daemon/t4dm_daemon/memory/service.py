@@ -32,17 +32,15 @@ from t4dm_daemon.core.errors import (
     NotFoundError,
     VectorRequiredError,
 )
-from t4dm_daemon.core.filter import Leaf, all_of
 from t4dm_daemon.core.ids import new_id
 from t4dm_daemon.core.item import MUTABLE_FIELDS, Item
-from t4dm_daemon.memory import filters, records
+from t4dm_daemon.memory import deletion, filters, records
 from t4dm_daemon.memory.history import Event, events
 from t4dm_daemon.memory.ranking import DenseSignal, Hit, Question, Ranker
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
 from t4dm_daemon.memory.turns import MAX_ATTEMPTS, Turns
 from t4dm_daemon.storage.protocol import (
     PRESENT,
-    Deletion,
     FieldUpdate,
     InsertResult,
     Order,
@@ -52,7 +50,6 @@ from t4dm_daemon.storage.protocol import (
     Write,
 )
 
-_DELETE_PAGE: Final = 5_000
 _EXPORT_PAGE: Final = 500
 
 Vectors = npt.NDArray[np.float32]
@@ -286,39 +283,18 @@ class MemoryService:
             return dataclasses.replace(item, vector=None)
         return dataclasses.replace(item, vector=self._embedder.embed([item.content], timeout_s=self._deadline_s)[0])
 
-    def delete(self, memory_id: str, *, space: str = "default") -> None:
-        """Delete one memory; its past stays visible to `known_at`. Raises NotFoundError."""
-        handle = self.spaces.open(space)
-        if not handle.backend.delete([Deletion(memory_id)])[0]:
+    def delete(self, memory_id: str, *, space: str = "default", purge: bool = False) -> None:
+        """Delete one memory. Its past stays visible to `known_at`, unless it is purged. Raises NotFoundError."""
+        if not deletion.delete_one(self.spaces.open(space).backend, memory_id, purge=purge):
             raise _not_found(memory_id, space)
 
-    def delete_many(self, request: m.DeleteRequest) -> int:
+    def delete_many(self, request: m.DeleteRequest) -> deletion.Removed:
         """Delete what the request selects and return how many; with `dry_run`, how many it would be.
 
         Raises:
             EmptySelectorError: Nothing is selected and `all` is not true.
         """
-        where = filters.deletion_filter(request)
-        handle = self.spaces.open(request.space)
-        everything = View(include_expired=True)
-        if request.ids is not None and where is not None:
-            where = all_of(Leaf("id", "in", request.ids), where)
-        elif request.ids is not None:
-            found = handle.backend.get(list(dict.fromkeys(request.ids)), view=everything)
-            chosen = [Deletion(item.id, item.version) for item in found if item is not None]
-            return len(chosen) if request.dry_run or not chosen else sum(handle.backend.delete(chosen))
-        view = dataclasses.replace(everything, known_at=handle.backend.snapshot())
-        deleted = 0
-        after: tuple[int, int] | None = None
-        while True:
-            page = handle.backend.scan(where=where, view=view, limit=_DELETE_PAGE, after=after)
-            if request.dry_run:
-                return page.total
-            if page.items:
-                deleted += sum(handle.backend.delete([Deletion(item.id, item.version) for item in page.items]))
-            after = page.after
-            if after is None:
-                return deleted
+        return deletion.delete_selected(self.spaces, request)
 
     def touch(self, request: m.TouchRequest) -> int:
         """Record that memories were used, and return how many of them exist."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -49,3 +50,11 @@ def run(fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     with fake.serving() as url:
         monkeypatch.setenv("T4DM_URL", url)
         yield invoke
+
+
+@pytest.fixture
+def nobody() -> str:
+    """A URL at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"

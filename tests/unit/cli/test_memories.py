@@ -177,7 +177,7 @@ def test_delete_all_of_an_owner_leaves_the_others(run: Run, fake: FakeDaemon) ->
 
     done = run("delete", "--all", "--user", "ada", "--yes", "--json")
 
-    assert done.json["data"] == {"deleted": 1, "dry_run": False}
+    assert done.json["data"] == {"deleted": 1, "dry_run": False, "purged": 0}
     assert list(fake.spaces["default"]) == ["b"]
 
 

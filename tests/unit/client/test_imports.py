@@ -56,7 +56,7 @@ def test_the_command_lines_help_loads_no_http_and_no_daemon() -> None:
         "t4dm_daemon.cli",
         *(
             f"t4dm_daemon.cli.{name}"
-            for name in ("app", "arguments", "command", "finding", "memories", "operations", "options", "output")
+            for name in ("app", "arguments", "command", "finding", "links", "maintenance", "memories", "operations")
         ),
-        *(f"t4dm_daemon.cli.{name}" for name in ("progress", "transfer")),
+        *(f"t4dm_daemon.cli.{name}" for name in ("migrate", "options", "output", "progress", "transfer")),
     }

@@ -97,6 +97,16 @@ def test_status_is_the_health_report(memory: T4DM) -> None:
     assert memory.status().storage_path == "/data/store"
 
 
+def test_a_purge_travels_with_every_kind_of_deletion(memory: T4DM, fake: FakeDaemon) -> None:
+    memory.add("tea", id="m")
+
+    memory.delete("m", purge=True)
+    memory.delete_all(ids=["n"], purge=True)
+
+    assert fake.seen[1].query["purge"] == "true"
+    assert fake.seen[2].json == {"ids": ["n"], "purge": True, "space": "default"}
+
+
 def test_delete_all_without_a_restriction_is_refused(memory: T4DM) -> None:
     memory.add("tea")
 

@@ -141,8 +141,8 @@ async def list_memories(request: Request, body: m.ListRequest, at: ReachedDoors)
 async def delete_many(request: Request, body: m.DeleteRequest, at: ReachedDoors) -> Response:
     """Delete by ids, filter, owner, namespace or age. An empty selector is refused unless `all` is true."""
     lane = at.quick if body.ids is not None and len(body.ids) <= _BULK_DELETE else at.bulk
-    deleted = await lane.run(at.service.delete_many, body)
-    return answer(request, lambda _: {"deleted": deleted, "dry_run": body.dry_run})
+    removed = await lane.run(at.service.delete_many, body)
+    return answer(request, lambda _: {"deleted": removed.deleted, "dry_run": body.dry_run, "purged": removed.purged})
 
 
 @router.post(
@@ -188,9 +188,17 @@ async def update(
 
 
 @router.delete("/{memory_id}", status_code=204, responses=documented(404, 507), summary="Delete one memory")
-async def delete(memory_id: MemoryId, at: ReachedDoors, space: QuerySpace = "default") -> Response:
-    """Delete one memory. It is gone from every present answer; `known_at` before the deletion still shows it."""
-    await at.quick.run(at.service.delete, memory_id, space=space)
+async def delete(
+    memory_id: MemoryId,
+    at: ReachedDoors,
+    space: QuerySpace = "default",
+    purge: Annotated[bool, Query(description="Also forget its history, even if it was deleted before.")] = False,
+) -> Response:
+    """Delete one memory.
+
+    It is gone from every present answer; `known_at` before the deletion still shows it, unless it is purged.
+    """
+    await at.quick.run(at.service.delete, memory_id, space=space, purge=purge)
     return Response(status_code=204)
 
 

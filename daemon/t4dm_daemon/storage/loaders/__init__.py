@@ -4,11 +4,9 @@ from t4dm_daemon.storage.loaders.base import (
     Batch,
     Found,
     Limits,
-    MissingExtraError,
     Position,
     Refusal,
     Source,
-    SourceError,
 )
 from t4dm_daemon.storage.loaders.chroma import ChromaSource
 from t4dm_daemon.storage.loaders.jsonl import JsonlSource
@@ -24,12 +22,10 @@ __all__ = [
     "JsonlSource",
     "Limits",
     "LoadReport",
-    "MissingExtraError",
     "Position",
     "QdrantSource",
     "Refusal",
     "Source",
-    "SourceError",
     "ValidationReport",
     "load",
     "validate",

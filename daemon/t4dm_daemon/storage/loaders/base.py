@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from t4dm_daemon.core.errors import DaemonError, InvalidInputError, StorageError
+from t4dm_daemon.core.errors import InvalidInputError, MissingExtraError
 from t4dm_daemon.core.ids import MAX_ID_BYTES
 from t4dm_daemon.core.item import ENTITY_COLUMNS, KINDS, Item
 from t4dm_daemon.storage.payload import encode, encode_object, split
@@ -32,20 +32,6 @@ UNIT_TOLERANCE: Final = 1e-3
 
 Embedders normalise in float32 or float16; float16 has a relative precision of 1e-3.
 """
-
-
-class MissingExtraError(DaemonError, ImportError):
-    """An optional package is not installed; the message says how to install it."""
-
-    code = "missing_extra"
-    status = 501
-
-
-class SourceError(StorageError):
-    """The store that is read from failed or could not be opened. What was loaded before stays."""
-
-    code = "source_failed"
-    status = 502
 
 
 def import_extra(module: str, extra: str) -> ModuleType:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from t4dm_daemon.core.errors import DaemonError, InvalidInputError
+from t4dm_daemon.core.errors import DaemonError, InvalidInputError, SourceError
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.storage.loaders.base import (
     LIMITS,
@@ -29,7 +29,6 @@ from t4dm_daemon.storage.loaders.base import (
     Position,
     Refusal,
     Shape,
-    SourceError,
     Vector,
     checked_position,
     import_extra,

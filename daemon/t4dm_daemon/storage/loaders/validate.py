@@ -127,26 +127,33 @@ def validate(
         raise InvalidInputError("queries are a (Q, D) array", shape=list(asked.shape))
     report.queries = len(asked)
     for query, theirs in zip(asked, _answers(source, asked, k, batch_size), strict=True):
-        ours = [Found(hit.item.id, hit.similarity) for hit in engine.search(query, k, exact=exact)]
+        ours = [Found(hit.item.id, hit.similarity) for hit in engine.search(query, k, view=_EVERYTHING, exact=exact)]
         report.overlaps.append(_overlap(theirs, ours))
         _measure_gap(theirs, ours, report)
     return report
 
 
 class _Reservoirs:
-    """Uniform samples of records and of vectors, from a stream of unknown length (algorithm R)."""
+    """Uniform samples of records and of vectors, from a stream of unknown length (algorithm R).
+
+    Of an id's records the last one counts, so it takes the place of an earlier one in the sample.
+    """
 
     def __init__(self, items: int, vectors: int, chance: random.Random) -> None:
         self._sizes = (items, vectors)
         self._chance = chance
         self._seen = [0, 0]
+        self._places: dict[str, int] = {}
         self.items: list[Item] = []
         self.vectors: list[Vector] = []
 
     def add(self, item: Item) -> None:
-        at = self._place(0)
+        at = self._places[item.id] if item.id in self._places else self._place(0)
         if at is not None:
+            for replaced in self.items[at : at + 1]:
+                del self._places[replaced.id]
             self.items[at : at + 1] = [item]
+            self._places[item.id] = at
         if item.vector is not None:
             at = self._place(1)
             if at is not None:

@@ -11,15 +11,19 @@ Point in time: a store that archives its log (`archive`) keeps every log file af
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError, StorageFullError
+from t4dm_daemon.core.clock import OPEN
+from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.wal import FileHeader, end_of_file, read_header
 
@@ -39,6 +43,8 @@ class BackupReport:
     files: int
     size_bytes: int
     seconds: float
+    moment: int | None = None
+    """Of a restored store: the last transaction time that was brought back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,13 @@ def begin(fs: FileSystem, target: Path) -> Path:
     Raises:
         InvalidInputError: The target exists and is not an empty directory.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InvalidInputError(f"{target} exists already: name a directory that does not", path=str(target))
-    partial = target.with_name(target.name + PARTIAL)
-    fs.remove_tree(partial)
-    fs.make_directory(partial)
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InvalidInputError(f"{target} exists already: name a directory that does not", path=str(target))
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
+        fs.make_directory(partial)
+    except OSError as error:
+        raise InvalidInputError(f"{target} cannot be written: {error}", path=str(target)) from error
     return partial
 
 
@@ -135,10 +143,10 @@ def write_backup(
             copy_space(fs, space, partial / space.directory.relative_to(root))
         finish(fs, partial, target)
     except OSError as error:
-        fs.remove_tree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
         raise StorageError(f"the backup could not be written: {error}", path=str(target)) from error
-    except StorageFullError:
-        fs.remove_tree(partial)
+    except StorageError:
+        shutil.rmtree(partial, ignore_errors=True)
         raise
     count, size = measure(target)
     logger.info("backup written", extra={"path": str(target), "files": count, "bytes": size})
@@ -150,14 +158,20 @@ def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
     for path, facts in engine.named_files():
         try:
             engine.check_file(path, facts)
-        except CorruptionError as error:
+        except (CorruptionError, OSError) as error:
             if path in {one for one, _ in engine.named_files()}:  # not replaced meanwhile
-                report.problems.append(Problem(str(error.details.get("file", path)), error.message))
+                report.problems.append(_problem(path, error))
         report.files += 1
         report.size_bytes += facts["size"]
     if report.problems:
         return
     report.problems += [Problem(file, message) for file, message in engine.broken_references()]
+
+
+def _problem(path: str, error: CorruptionError | OSError) -> Problem:
+    if isinstance(error, CorruptionError):
+        return Problem(str(error.details.get("file", path)), error.message)
+    return Problem(path, f"it cannot be read: {error}")
 
 
 def verify_files(root: Path) -> VerifyReport:
@@ -174,9 +188,8 @@ def verify_files(root: Path) -> VerifyReport:
     if not (root / "FORMAT").exists():
         raise NotFoundError(f"{root} holds no store", path=str(root))
     fs = FileSystem()
-    scratch = root.with_name(root.name + ".verify")
     with hold(fs, root):
-        fs.remove_tree(scratch)
+        scratch = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}.", suffix=".verify"))
         try:
             copy_closed(fs, root, scratch)
             with Database(scratch, merge_in_background=False, read_only=True) as database:
@@ -212,10 +225,11 @@ def restore(backup: Path, target: Path, *, archive: Path | None = None, until: i
 
     Raises:
         NotFoundError: There is no backup.
+        StorageLockedError: It is a store that a process has open; make a backup of it instead.
         CorruptionError: The backup, or the log behind it, is damaged; nothing was made.
         InvalidInputError: The target exists, or `until` lies before the backup.
     """
-    from t4dm_daemon.storage.t4dx.database import Database
+    from t4dm_daemon.storage.t4dx.database import Database, hold
 
     began = time.monotonic()
     if not (backup / "FORMAT").exists():
@@ -223,12 +237,14 @@ def restore(backup: Path, target: Path, *, archive: Path | None = None, until: i
     fs = FileSystem()
     partial = begin(fs, target)
     try:
-        copy_closed(fs, backup, partial, link=False)
+        with hold(fs, backup) if (backup / "LOCK").exists() else contextlib.nullcontext():
+            copy_closed(fs, backup, partial, link=False)
         if archive is not None:
             for space in sorted((partial / "spaces").iterdir()):
                 _add_archived(fs, archive / space.name, space / "wal")
-        with Database(partial, merge_in_background=False, recover_until=until) as database:
+        with Database(partial, merge_in_background=False, recover_until=OPEN if until is None else until) as database:
             report = database.verify()
+            moment = max((database.space(name).snapshot() for name in database.spaces()), default=None)
             if not report.is_sound:
                 first = report.problems[0]
                 raise CorruptionError(f"{first.file}: {first.message}", file=first.file)
@@ -238,7 +254,7 @@ def restore(backup: Path, target: Path, *, archive: Path | None = None, until: i
         shutil.rmtree(partial, ignore_errors=True)
         raise
     count, size = measure(target)
-    return BackupReport(str(target), count, size, time.monotonic() - began)
+    return BackupReport(str(target), count, size, time.monotonic() - began, moment)
 
 
 def _add_archived(fs: FileSystem, archive: Path, log: Path) -> None:

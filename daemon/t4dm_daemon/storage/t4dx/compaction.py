@@ -56,7 +56,8 @@ class MergePolicy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SizeTiered:
-    """Merge neighbours of about the same size: each row is rewritten O(log n) times, and O(log n) segments stay.
+    """Merge neighbours of about the same size: each row is rewritten O(log n) times, and O(log n) segments
+    stay, beside those of `max_rows`.
 
     Attributes:
         fan_in: As many neighbours are merged at once, at least.
@@ -147,7 +148,7 @@ class Compactor:
 
         Args:
             everything: Merge all segments into one (or as few as `max_rows` allows) and leave every purged row out.
-            level: The level of the segments that result; None keeps the highest of those that went in.
+            level: Raise every segment to at least this level. A merged one has the highest of those it is made of.
             progress: Called with (merges done, segments left).
             cancel: Set to stop; raises InterruptedError. What was merged until then stays.
         """
@@ -158,10 +159,12 @@ class Compactor:
         with self._lock:
             if self._is_closed:
                 raise StorageClosedError("the store is closed")
+            if level is not None:
+                self._raise_levels(level)
             if everything and before:
-                self._merge(self.segments(), level=level, pace=pace)
+                self._merge(self.segments(), pace=pace)
                 merges += 1
-            while self._step(level, pace):
+            while self._step(pace):
                 merges += 1
                 if progress is not None:
                     progress(merges, len(self.segments()))
@@ -177,13 +180,22 @@ class Compactor:
             time.monotonic() - began,
         )
 
-    def _step(self, level: int | None, pace: Pace) -> bool:
+    def _raise_levels(self, level: int) -> None:
+        """Note that segments have come through consolidation of this level; nothing of them is rewritten."""
+        with self._apply_lock:
+            lower = [one for one in self.segments() if one.level < level]
+            for one in lower:
+                one.level = level
+        if lower:
+            self._flusher.flush(force=True)
+
+    def _step(self, pace: Pace) -> bool:
         """Do one piece of work; False when there is none. Requires: _lock."""
         pace()
         segments = self.segments()
         chosen = self._policy.pick([_summary(one) for one in segments])
         if chosen is not None:
-            self._merge(segments[chosen.start : chosen.stop], level=level, pace=pace)
+            self._merge(segments[chosen.start : chosen.stop], pace=pace)
             return True
         for segment in segments:
             if self._wants_index(segment):
@@ -206,10 +218,10 @@ class Compactor:
         segment.index = index
         self._flusher.flush(force=True)  # note its checksum, or it would be built again at every start
 
-    def _merge(self, old: Sequence[Segment], *, level: int | None, pace: Pace) -> None:
+    def _merge(self, old: Sequence[Segment], *, pace: Pace) -> None:
         began = time.monotonic()
         reserved: list[int] = []
-        new_level = max(one.level for one in old) if level is None else level
+        new_level = max(one.level for one in old)
         try:
             merged = [
                 merge(self._fs, self._checkpoints, origins, level=new_level, pace=pace, reserved=reserved)
@@ -251,11 +263,13 @@ class Compactor:
 
     def _work(self) -> None:
         pace = Pace(self._cancel, rest=REST)
+        is_done = False
         try:
             while True:
                 with self._lock:
-                    if not self._step(None, pace):
+                    if not self._step(pace):
                         break
+            is_done = True
         except InterruptedError:
             pass
         except StorageError as error:
@@ -263,6 +277,8 @@ class Compactor:
         finally:
             with self._apply_lock:
                 self._thread = None
+        if is_done:
+            self.start()  # for work that came after the last look
 
     def close(self) -> None:
         """Stop soon, and wait for it."""

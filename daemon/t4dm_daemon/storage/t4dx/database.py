@@ -1,9 +1,11 @@
 """A directory of spaces: the lock, the format, the clock, and the catalog.
 
 LOCK       held with flock for as long as the database is open; its text says who holds it (information only)
-FORMAT     {"format": 1, "created_by": version, "store_id": hex}
+FORMAT     {"format": 2, "created_by": version, "store_id": hex}
 CATALOG    space names, their directory numbers and attributes, with a checksum, replaced atomically
 spaces/N/  one engine each
+backups/   the store as it was before its format was brought up to date
+CLEAN      the last run ended as it should; not there while one goes on
 """
 
 from __future__ import annotations
@@ -330,7 +332,7 @@ class Database:
                 engine.flush()
 
     def backup(self, target: Path) -> BackupReport:
-        """Write a backup of all spaces as they are at one moment, while readers and writers go on.
+        """Write a backup of every space as it is at one moment of its own, while readers and writers go on.
 
         Args:
             target: A directory that does not exist; on the same file system it takes little room (hard links).
@@ -382,7 +384,7 @@ class Database:
             if all(engine.is_saved for engine in engines):
                 self._fs.write_new(self._root / "CLEAN", [b"the last run ended as it should\n"])
                 self._fs.sync_directory(self._root)
-        except OSError as error:  # the next start only takes a closer look
+        except (OSError, StorageError) as error:  # the next start only takes a closer look
             logger.warning("the end of the run was not noted", extra={"reason": str(error)})
         finally:
             self._fs.close(self._descriptor)

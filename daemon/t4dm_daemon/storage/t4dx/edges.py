@@ -172,10 +172,11 @@ class EdgeMemtable(EdgeBlock):
         key = key_of(identifier)
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = len(self._ids)
+            number = len(self._ids)
             self._ids.append(identifier)
             self._out.append([])
             self._in.append([])
+            self._numbers[key] = number  # last: readers, who take no lock, come by it
         return number
 
     def publish(self) -> None:
@@ -202,7 +203,7 @@ class EdgeMemtable(EdgeBlock):
         return row if row >= 0 and self.columns["recorded_until"][row] == OPEN else -1
 
     def memory_bytes(self) -> int:
-        return sum(column.nbytes for column in self.columns.values()) + 200 * self.nodes + 40 * self.written
+        return sum(column.nbytes for column in self.columns.values()) + 200 * self.nodes + 190 * self.written
 
 
 class EdgeSegment(EdgeBlock):

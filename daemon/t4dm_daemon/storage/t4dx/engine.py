@@ -91,7 +91,8 @@ from t4dm_daemon.storage.t4dx.wal import Wal
 
 logger = logging.getLogger(__name__)
 
-FLUSH_BLOB_BYTES: Final = 64 * 1024 * 1024
+FLUSH_LOG_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of commands after which a checkpoint is written, whatever the commands were."""
 LINKS_PER_ROW: Final = 4
 """A memtable is full, too, when it holds so many links for each row that it may hold."""
 
@@ -106,7 +107,7 @@ class T4DXEngine:
         dimension: Of the vectors; None lets the first vector fix it.
         sync: False leaves it to the system when the log reaches the disk.
         flush_items: Rows in memory before they become a segment.
-        ann: Graph backend, "faiss" or "flat".
+        ann: Graph backend, "faiss", "hnswlib" or "flat".
         ann_min_rows: Segments smaller than this are scanned exactly.
         verify: Compare every file's checksum on open.
         merge_policy: Which segments to merge; None takes `SizeTiered()`.
@@ -146,6 +147,7 @@ class T4DXEngine:
         self._commit_lock = threading.Lock()
         self._apply_lock = threading.Lock()
         self._is_closed = False
+        self._log_bytes = 0
         self._pid = os.getpid()
         self._fs.make_directory(root)
         self._checkpoints = Checkpoints(self._fs, root, ann=ann, ann_min_rows=ann_min_rows, verify=verify)
@@ -157,7 +159,12 @@ class T4DXEngine:
         self._is_read_only = read_only
         self._clock.advance(self._state.moment)
         self._flusher = Flusher(
-            self._state, self._checkpoints, self._wal, commit_lock=self._commit_lock, apply_lock=self._apply_lock
+            self._state,
+            self._checkpoints,
+            self._wal,
+            commit_lock=self._commit_lock,
+            apply_lock=self._apply_lock,
+            on_flushed=lambda: self._compactor.start(),
         )
         self._compactor = Compactor(
             self._fs,
@@ -172,7 +179,8 @@ class T4DXEngine:
         if self._state.captures and not read_only:
             with self._apply_lock:
                 self._flusher.start()
-        self._compactor.start()
+        if not read_only:
+            self._compactor.start()
 
     # Writing ------------------------------------------------------------------------------------------
 
@@ -256,9 +264,7 @@ class T4DXEngine:
         return count
 
     def _submit(self, kind: int, body: bytes, meaning: Any) -> Any:
-        self._require_open()
-        if self._is_read_only:
-            raise StorageError("this store was opened to be read only")
+        self._require_writable()
         self._flusher.wait_for_room()
         return self._queue.submit(Command(kind, body, meaning))
 
@@ -287,16 +293,22 @@ class T4DXEngine:
                 except DaemonError as error:
                     command.error = error
             self._state.publish(first_lsn + len(group) - 1, times[-1])
+            self._log_bytes += sum(len(command.body) for command in group)
             if self._is_memtable_full():
-                self._state.capture()
+                self._capture()
                 self._flusher.start()
+
+    def _capture(self) -> None:
+        """Requires: _apply_lock."""
+        self._state.capture()
+        self._log_bytes = 0
 
     def _is_memtable_full(self) -> bool:
         memtable = self._state.memtable
         return (
             memtable.rows >= self._flush_items
             or memtable.links.rows >= self._flush_items * LINKS_PER_ROW
-            or memtable.blob_bytes >= FLUSH_BLOB_BYTES
+            or self._log_bytes >= FLUSH_LOG_BYTES
         )
 
     # Recovery -----------------------------------------------------------------------------------------
@@ -311,7 +323,7 @@ class T4DXEngine:
             for record in self._wal.recover(self._checkpoints.lsn):
                 if until is not None and record.time > until:
                     self._wal.restart(record.lsn)
-                    break
+                    return
                 meaning = meaning_of(record)
                 try:
                     self._state.apply(record.type, record.time, meaning)
@@ -321,8 +333,11 @@ class T4DXEngine:
                     pass  # it was refused when it was written, too; its caller was told
                 self._state.publish(record.lsn, record.time)
                 replayed += 1
+                self._log_bytes += len(record.body)
                 if self._is_memtable_full():
-                    self._state.capture()
+                    self._capture()
+            if until is not None:
+                self._wal.restart(self._wal.last_lsn + 1)  # a history of its own from here, also in the archive
         if replayed:
             logger.info("log replayed", extra={"records": replayed, "space": self._root.name})
 
@@ -526,6 +541,11 @@ class T4DXEngine:
         """Everything applied is in the manifest in force."""
         return self._checkpoints.lsn == self._state.applied_lsn
 
+    def _require_writable(self) -> None:
+        self._require_open()
+        if self._is_read_only:
+            raise StorageError("this store was opened to be read only")
+
     def _require_open(self) -> None:
         if self._pid != os.getpid():
             raise StorageError("this store was opened by the parent process; open it after the fork")
@@ -540,7 +560,7 @@ class T4DXEngine:
         Raises:
             StorageFullError, StorageError: Nothing is lost; the log still has it, and the next flush tries again.
         """
-        self._require_open()
+        self._require_writable()
         self._flusher.flush()
         self._compactor.start()
 
@@ -559,7 +579,7 @@ class T4DXEngine:
 
         Args:
             everything: Merge all segments and leave every purged row out.
-            level: Of the segments that result; None keeps the highest of those that went in.
+            level: Raise every segment to at least this level.
             progress: Called with (merges done, segments left).
             cancel: Set to stop.
 
@@ -569,7 +589,7 @@ class T4DXEngine:
         """
         if level is not None and not 0 <= level <= MAX_LEVEL:
             raise InvalidInputError(f"a level lies in [0, {MAX_LEVEL}]", level=level)
-        self._require_open()
+        self._require_writable()
         self._flusher.flush()
         report = self._compactor.run(everything=everything, level=level, progress=progress, cancel=cancel)
         if everything:
@@ -615,7 +635,7 @@ class T4DXEngine:
         """
         if not 1 <= len(name) <= MAX_BLOB_NAME:
             raise InvalidInputError(f"a blob's name has 1 to {MAX_BLOB_NAME} characters", name=name)
-        self._require_open()
+        self._require_writable()
         with self._flusher.lock:
             self._flusher.require_open()
             self._checkpoints.put_blob(name, content)

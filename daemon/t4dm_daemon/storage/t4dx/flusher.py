@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from t4dm_daemon.core.errors import StorageClosedError, StorageError
+from t4dm_daemon.core.errors import StorageClosedError, StorageError, WalError
 from t4dm_daemon.storage.t4dx.checkpoint import Checkpoints
 from t4dm_daemon.storage.t4dx.component import Component
 from t4dm_daemon.storage.t4dx.merge import Merged
@@ -23,7 +23,7 @@ from t4dm_daemon.storage.t4dx.wal import Wal
 logger = logging.getLogger(__name__)
 
 MAX_FROZEN: Final = 2
-"""Memtables that may wait to be written; a third makes writers wait."""
+"""Writers wait while so many memtables are to be written."""
 
 
 class Flusher:
@@ -33,6 +33,7 @@ class Flusher:
         state: What is captured; guarded by `apply_lock`.
         checkpoints: Writes it.
         wal: Is released behind it, under `commit_lock`.
+        on_flushed: Called after the background has written segments.
 
     `lock` guards `_became` and `_is_sealed`; `apply_lock` guards `_thread`, `_is_closed` and `error`.
     """
@@ -45,6 +46,7 @@ class Flusher:
         *,
         commit_lock: threading.Lock,
         apply_lock: threading.Lock,
+        on_flushed: Callable[[], None],
     ) -> None:
         self.lock = threading.Lock()
         self.error: BaseException | None = None
@@ -54,6 +56,7 @@ class Flusher:
         self._wal = wal
         self._commit_lock = commit_lock
         self._apply_lock = apply_lock
+        self._on_flushed = on_flushed
         self._flushed = threading.Condition(apply_lock)
         self._became: dict[Component, Segment] = {}
         self._thread: threading.Thread | None = None
@@ -61,9 +64,14 @@ class Flusher:
         self._is_sealed = False
 
     def require_open(self) -> None:
-        """Raise StorageClosedError when nothing may be written any more. Requires: lock."""
+        """Raise StorageClosedError when nothing may be written any more, WalError after the log failed.
+
+        What memory holds after a failure may be half of a group: only a replay can tell. Requires: lock.
+        """
         if self._is_sealed:
             raise StorageClosedError("the store is closed")
+        if self._wal.failure is not None:
+            raise WalError(f"the store is read-only until it is restarted: {self._wal.failure}")
 
     def flush(self, *, force: bool = False) -> None:
         """Write what is in memory; with `force` a manifest even if nothing was written since the last.
@@ -146,7 +154,8 @@ class Flusher:
                 with self._apply_lock:
                     if not self._state.captures:
                         self._thread = None
-                        return
+                        break
+            self._on_flushed()
         except StorageError as error:
             logger.error(
                 "flush failed; the log keeps what is not flushed",

@@ -6,11 +6,12 @@ loses unsynced bytes, fails at step n, or is full.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from t4dm_daemon.core.errors import StorageError, StorageFullError
 _ZEROS: Final = bytes(1024 * 1024)
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FileSystem:
@@ -28,7 +30,8 @@ class FileSystem:
         """Make a directory and what is missing above it; `mkdir(parents=True)` would leave those open to others."""
         if not path.is_dir():
             self.make_directory(path.parent)
-            path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            with _full_disk_named():
+                path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
     def list(self, path: Path) -> list[str]:
         return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
@@ -60,7 +63,8 @@ class FileSystem:
 
         Written, not merely allocated: only initialised extents make a later fdatasync cheap.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        with _full_disk_named():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         try:
             for offset in range(0, size, len(_ZEROS)):
                 self.write_at(descriptor, _ZEROS[: size - offset], offset)
@@ -97,7 +101,8 @@ class FileSystem:
 
     def write_new(self, path: Path, parts: Iterable[bytes | memoryview]) -> int:
         """Write a new file durably (but not its directory entry) and return its size."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        with _full_disk_named():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         offset = 0
         try:
             for part in parts:
@@ -127,12 +132,14 @@ class FileSystem:
         self.sync_directory(path.parent)
 
     def rename(self, path: Path, name: Path) -> None:
-        path.replace(name)
+        with _full_disk_named():
+            path.replace(name)
 
     def link(self, path: Path, name: Path) -> None:
         """Give an unchanging file a second name; across devices, copy it durably."""
         try:
-            os.link(path, name)
+            with _full_disk_named():
+                os.link(path, name)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
                 raise
@@ -164,7 +171,18 @@ class FileSystem:
         return descriptor
 
 
+@contextlib.contextmanager
+def _full_disk_named() -> Iterator[None]:
+    """Raise StorageFullError where the system says that there is no room; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _storage_error(error) from error
+        raise
+
+
 def _storage_error(error: OSError) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _NO_ROOM:
         return StorageFullError("the disk is full; nothing was stored. Free some space and try again")
     return StorageError(f"writing failed: {error.strerror}", errno=error.errno)

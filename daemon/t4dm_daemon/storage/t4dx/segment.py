@@ -67,7 +67,7 @@ class Segment(Component):
         self._directory = directory
         self._bounds: dict[str, tuple[int, int]] = {}
         content = {
-            name: check_file(fs, directory / name, one) if verify else fs.map(directory / name)
+            name: check_file(fs, directory / name, one, checksum=verify)
             for name, one in facts.items()
             if not name.startswith("index.")
         }
@@ -186,7 +186,7 @@ class Segment(Component):
         return [int(row) for row in self._by_hash.find(content_hash)]
 
     def disk_bytes(self) -> int:
-        return sum(one["size"] for one in self.facts.values())
+        return sum(one["size"] for one in list(self.facts.values()))
 
     def memory_bytes(self) -> int:
         return sum(self.numbers[name].nbytes for name in MUTABLE) + self.edges.memory_bytes()

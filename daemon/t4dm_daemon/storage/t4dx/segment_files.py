@@ -143,8 +143,8 @@ def write_mutable(fs: FileSystem, path: Path, columns: Arrays) -> Facts:
     return write_file(fs, path, container.pack({"rows": len(columns["recorded_until"])}, columns))
 
 
-def check_file(fs: FileSystem, path: Path, facts: Facts) -> memoryview:
-    """Return a file's content, mapped, after comparing its size and CRC-32.
+def check_file(fs: FileSystem, path: Path, facts: Facts, *, checksum: bool = True) -> memoryview:
+    """Return a file's content, mapped, after comparing its size and (with `checksum`) its CRC-32.
 
     Raises:
         CorruptionError: It is missing, or not what was written.
@@ -157,7 +157,7 @@ def check_file(fs: FileSystem, path: Path, facts: Facts) -> memoryview:
             f"{path}: {len(content)} bytes found, {facts['size']} expected; restore a backup",
             file=str(path), expected=facts["size"], found=len(content),
         )  # fmt: skip
-    if zlib.crc32(content) != facts["crc32"]:
+    if checksum and zlib.crc32(content) != facts["crc32"]:
         raise CorruptionError(
             f"{path}: its checksum is wrong; restore a backup",
             file=str(path), expected=facts["crc32"], found=zlib.crc32(content),

@@ -161,7 +161,8 @@ class Wal:
                 content.release()
                 break  # created, never used
             number, salt, first_lsn, chain = header.number, header.salt, header.first_lsn, header.chain
-            if expected is not None and (first_lsn, chain) != (expected, self._chain) and first_lsn <= after_lsn + 1:
+            is_gap = expected is not None and (first_lsn, chain) != (expected, self._chain)
+            if is_gap and max(first_lsn, expected or 0) <= after_lsn + 1:
                 expected = None  # what is missing before it is in the checkpoint
             if expected is None:
                 if first_lsn > after_lsn + 1:
@@ -334,6 +335,7 @@ class Wal:
         except (OSError, StorageError) as error:
             if descriptor >= 0:
                 self._fs.close(descriptor)
+            self._undo_begin(path)
             if isinstance(error, StorageFullError):
                 raise
             raise WalError(f"a new log file could not be begun: {error}") from error
@@ -342,6 +344,15 @@ class Wal:
         self._descriptor = descriptor
         self._files.append(_File(number, path, size, salt, self._next_lsn, self._next_lsn - 1))
         self._offset = FILE_HEADER_BYTES
+
+    def _undo_begin(self, path: Path) -> None:
+        """Remove a file that could not be begun: what goes on in the file before must not be followed by it."""
+        try:
+            if self._fs.exists(path):
+                self._fs.remove(path)
+                self._fs.sync_directory(self._directory)
+        except (OSError, StorageError) as error:
+            self.poison(error)
 
     def _next_size(self) -> int:
         return min(MAX_FILE_BYTES, max(MIN_FILE_BYTES, self._files[-1].size * 2)) if self._files else MIN_FILE_BYTES

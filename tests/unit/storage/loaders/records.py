@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from t4dm_daemon.core.errors import SourceError
 from t4dm_daemon.core.item import Item
-from t4dm_daemon.storage.loaders import Batch, Found, Position, Refusal, SourceError
+from t4dm_daemon.storage.loaders import Batch, Found, Position, Refusal
 
 
 def item(item_id: str, content: str = "", *numbers: float, **fields: Any) -> Item:

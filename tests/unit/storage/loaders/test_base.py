@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from t4dm_daemon.storage.loaders import ChromaSource, MissingExtraError, QdrantSource
+from t4dm_daemon.core.errors import MissingExtraError
+from t4dm_daemon.storage.loaders import ChromaSource, QdrantSource
 from t4dm_daemon.storage.loaders.base import import_extra
 
 

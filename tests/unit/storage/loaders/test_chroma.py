@@ -12,8 +12,8 @@ pytest.importorskip("chromadb", reason="needs chromadb: pip install 't4dm[chroma
 
 import chromadb
 
-from t4dm_daemon.core.errors import InvalidInputError
-from t4dm_daemon.storage.loaders import ChromaSource, SourceError, load, validate
+from t4dm_daemon.core.errors import InvalidInputError, SourceError
+from t4dm_daemon.storage.loaders import ChromaSource, load, validate
 from t4dm_daemon.storage.t4dx import T4DXEngine
 from tests.unit.storage.loaders.records import vectors
 

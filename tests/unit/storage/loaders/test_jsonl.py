@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from t4dm_daemon.core.clock import OPEN, UNBOUNDED
-from t4dm_daemon.core.errors import InvalidInputError
+from t4dm_daemon.core.errors import InvalidInputError, SourceError
 from t4dm_daemon.core.item import Item
-from t4dm_daemon.storage.loaders import JsonlSource, Limits, Refusal, SourceError, jsonl, load
+from t4dm_daemon.storage.loaders import JsonlSource, Limits, Refusal, jsonl, load
 from t4dm_daemon.storage.t4dx import T4DXEngine
 from tests.unit.storage.loaders.records import write_lines
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from t4dm_daemon.core.errors import ConflictError, DimensionMismatchError, InvalidInputError
+from t4dm_daemon.core.errors import ConflictError, DimensionMismatchError, InvalidInputError, SourceError
 from t4dm_daemon.core.item import Item
-from t4dm_daemon.storage.loaders import LoadReport, Refusal, SourceError, load
+from t4dm_daemon.storage.loaders import LoadReport, Refusal, load
 from t4dm_daemon.storage.protocol import Deletion, FieldUpdate, Write
 from t4dm_daemon.storage.t4dx import T4DXEngine
 from tests.unit.storage.loaders.records import ListSource, item

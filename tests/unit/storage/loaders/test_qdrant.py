@@ -15,9 +15,9 @@ pytest.importorskip("qdrant_client", reason="needs qdrant-client: pip install 't
 
 from qdrant_client import QdrantClient, models
 
-from t4dm_daemon.core.errors import DimensionMismatchError, InvalidInputError
+from t4dm_daemon.core.errors import DimensionMismatchError, InvalidInputError, SourceError
 from t4dm_daemon.core.item import Item
-from t4dm_daemon.storage.loaders import QdrantSource, Refusal, SourceError, load, validate
+from t4dm_daemon.storage.loaders import QdrantSource, Refusal, load, validate
 from t4dm_daemon.storage.t4dx import Database, T4DXEngine
 from tests.unit.storage.loaders.records import vectors
 

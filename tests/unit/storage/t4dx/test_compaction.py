@@ -160,6 +160,29 @@ def test_a_segment_that_is_too_large_is_split(open_engine: Open) -> None:
     assert engine.compact().merges == 0
 
 
+def test_flushes_in_the_background_are_followed_by_merges(open_engine: Open) -> None:
+    engine = open_engine(flush_items=10, merge_in_background=True)
+    for number in range(300):
+        engine.insert([write(f"{number}")])
+    for _ in range(1000):
+        if engine.stats()["segments"] <= 8:
+            break
+        threading.Event().wait(0.01)
+    assert engine.stats()["segments"] <= 8
+    assert engine.scan(limit=1).total == 300
+
+
+def test_a_long_log_is_followed_by_a_checkpoint(open_engine: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("t4dm_daemon.storage.t4dx.engine.FLUSH_LOG_BYTES", 5_000)
+    engine = open_engine()
+    engine.insert([write("a")])
+    for _ in range(2000):
+        engine.update_fields([FieldUpdate("a", {}, {"access_count": 1})])
+        if engine._checkpoints.lsn:
+            break
+    assert engine._checkpoints.lsn
+
+
 def test_levels_are_kept_and_raised(open_engine: Open) -> None:
     engine = open_engine()
     _fill(engine, flushes=2)
@@ -168,6 +191,9 @@ def test_levels_are_kept_and_raised(open_engine: Open) -> None:
     engine.compact(everything=True)
     assert [one.level for one in engine._compactor.segments()] == [1]
     assert [one.level for one in open_engine()._compactor.segments()] == [1]
+    engine.insert([write("lone")])
+    engine.compact(level=2)
+    assert {one.level for one in engine._compactor.segments()} == {2}
     with pytest.raises(InvalidInputError, match="level"):
         engine.compact(level=3)
 

@@ -6,6 +6,7 @@ It works on the files of the store, so no daemon may have them open; only the co
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -82,6 +83,9 @@ def qdrant(
         from t4dm_daemon.storage.loaders import QdrantSource
 
         is_url = re.match("https?://", source, re.IGNORECASE) is not None
+        if api_key and source.lower().startswith("http:"):
+            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # said in our words
+            output.note("The key travels unencrypted: the URL begins with http, not https.")
         return QdrantSource(
             collection,
             path=None if is_url else Path(source),

@@ -448,6 +448,7 @@ def test_a_url_is_asked_as_a_server_with_the_key_of_the_environment(
 
     assert done.exit_code == 1
     assert "secret" not in done.err
+    assert "The key travels unencrypted" in done.err
     assert (given["url"], given["path"], given["api_key"]) == ("http://127.0.0.1:9", None, "secret")
 
 

@@ -12,18 +12,20 @@ Point in time: a store that archives its log (`archive`) keeps every log file af
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from t4dm_daemon.core.clock import OPEN
 from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError
+from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.wal import FileHeader, end_of_file, read_header
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PARTIAL: Final = ".partial"
+STAGING: Final = ".backup-"
+"""Links that a backup is made of, in the store itself; leftovers are removed when it is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +72,6 @@ class VerifyReport:
         return not self.problems
 
 
-@dataclass(frozen=True, slots=True)
-class SpaceFiles:
-    """The files of one space at one moment."""
-
-    directory: Path
-    """Of the space."""
-    unchanging: list[str]
-    log: list[tuple[str, int]]
-    """Log files, and how many bytes of each had been acknowledged."""
-
-
 def begin(fs: FileSystem, target: Path) -> Path:
     """Return the directory to write a backup (or a restored store) into; `finish` gives it its name.
 
@@ -105,15 +98,11 @@ def finish(fs: FileSystem, partial: Path, target: Path) -> None:
     fs.sync_directory(target.parent)
 
 
-def copy_space(fs: FileSystem, files: SpaceFiles, target: Path) -> None:
-    """Link the unchanging files of a space, and copy its log."""
-    for name in files.unchanging:
+def link_files(fs: FileSystem, root: Path, names: Sequence[str], target: Path) -> None:
+    """Give files a second name in a directory of the same file system."""
+    for name in names:
         fs.make_directory((target / name).parent)
-        fs.link(files.directory / name, target / name)
-    fs.make_directory(target / "wal")
-    for name, used in files.log:
-        content = fs.map(files.directory / "wal" / name)
-        fs.write_new(target / "wal" / name, [content[:used]])
+        fs.link(root / name, target / name)
 
 
 def measure(path: Path) -> tuple[int, int]:
@@ -122,25 +111,31 @@ def measure(path: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def write_backup(
-    fs: FileSystem, root: Path, target: Path, spaces: Sequence[SpaceFiles], *, names: Sequence[str]
-) -> BackupReport:
-    """Write a backup of a store whose files do not change meanwhile but by growing.
+def write_backup(fs: FileSystem, staged: Path, target: Path, logs: Mapping[str, int]) -> BackupReport:
+    """Make a backup of staged links, which nothing changes but the logs that grow.
 
     Args:
         fs: The file system.
-        root: The store.
+        staged: The files of a store, as links.
         target: Where to; must not exist.
-        spaces: What to take of each space.
-        names: Small files of the store itself.
+        logs: Per log file (path in the store) the bytes of it that had been acknowledged.
+
+    Raises:
+        InvalidInputError: The target exists.
+        CorruptionError: The store's own small files are damaged: a backup of them would be worth nothing.
+        StorageError: It could not be written; nothing is left of it.
     """
     began = time.monotonic()
     partial = begin(fs, target)
     try:
-        for name in names:
-            fs.write_new(partial / name, [fs.read(root / name)])
-        for space in spaces:
-            copy_space(fs, space, partial / space.directory.relative_to(root))
+        for path in sorted(one for one in staged.rglob("*") if one.is_file()):
+            name = path.relative_to(staged)
+            fs.make_directory((partial / name).parent)
+            if str(name) in logs:
+                fs.write_new(partial / name, [fs.map(path)[: logs[str(name)]]])
+            else:
+                fs.link(path, partial / name)
+        check_small_files(fs, partial)
         finish(fs, partial, target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -153,6 +148,37 @@ def write_backup(
     return BackupReport(str(target), count, size, time.monotonic() - began)
 
 
+def check_small_files(fs: FileSystem, root: Path, logs: Mapping[str, int] | None = None) -> None:
+    """Read what says which files are the truth, and the logs.
+
+    Args:
+        fs: The file system.
+        root: A store, or a backup.
+        logs: Per log file (path in the store) the bytes that must be frames; None: all of each.
+
+    Raises:
+        CorruptionError: Names the first that is damaged.
+    """
+    path = root / "FORMAT"
+    try:
+        int(json.loads(fs.read(path))["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptionError(f"{path}: this file is damaged: {error}", file=str(path)) from error
+    catalog = checked.read(fs, root / "CATALOG")
+    for entry in catalog["spaces"].values():
+        space = root / "spaces" / str(entry["directory"])
+        checked.read(fs, space / fs.read(space / "CURRENT").decode("ascii", "replace").strip())
+        names = sorted(one.name for one in (space / "wal").glob("*.wal"))
+        for name in names:
+            content = fs.map(space / "wal" / name)
+            wanted = len(content)
+            if logs is not None:
+                wanted = logs.get(str((space / "wal" / name).relative_to(root)), 0)
+            if wanted and (read_header(content) is None or end_of_file(content)[2] < wanted) and name == names[-1]:
+                file = str(space / "wal" / name)
+                raise CorruptionError(f"{file}: a frame before byte {wanted} is damaged", file=file)
+
+
 def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
     """Compare every file, row and reference of an open space with what was written."""
     for path, facts in engine.named_files():
@@ -163,8 +189,8 @@ def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
                 report.problems.append(_problem(path, error))
         report.files += 1
         report.size_bytes += facts["size"]
-    if report.problems:
-        return
+    if any(one.file.startswith(str(engine.root)) for one in report.problems):
+        return  # what is damaged leads nowhere
     report.problems += [Problem(file, message) for file, message in engine.broken_references()]
 
 
@@ -205,7 +231,7 @@ def copy_closed(fs: FileSystem, root: Path, target: Path, *, link: bool = True) 
     """Copy a store that nobody has open; with `link`, what never changes is linked."""
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
-        if name.parts[0] in ("LOCK", "backups") or not path.is_file():
+        if name.parts[0] in ("LOCK", "backups") or name.parts[0].startswith(STAGING) or not path.is_file():
             continue
         fs.make_directory((target / name).parent)
         if link and path.suffix != ".wal":
@@ -261,8 +287,8 @@ def _add_archived(fs: FileSystem, archive: Path, log: Path) -> None:
     """Put archived log files behind those of a backup, following the chain of their checksums."""
     candidates: dict[int, list[tuple[Path, FileHeader]]] = {}
     for name in fs.list(archive):
-        header = read_header(fs.map(archive / name))
-        if name.endswith(".wal") and header is not None:
+        header = read_header(fs.map(archive / name)) if name.endswith(".wal") else None
+        if header is not None:
             candidates.setdefault(header.number, []).append((archive / name, header))
     present = sorted(log.glob("*.wal"))
     if not present or not candidates:
@@ -273,10 +299,10 @@ def _add_archived(fs: FileSystem, archive: Path, log: Path) -> None:
         return
     # The file that was being written when the backup was made is in the archive in its final form.
     for path, one in candidates.get(header.number, []):
-        if one.salt == header.salt:
+        if one.salt == header.salt and end_of_file(fs.map(path))[0] > end_of_file(fs.map(last))[0]:
             fs.write_new(last, [fs.map(path)])
     while True:
-        lsn, chain = end_of_file(fs.map(last))
+        lsn, chain, _ = end_of_file(fs.map(last))
         following = [
             path
             for path, one in candidates.get(header.number + 1, [])

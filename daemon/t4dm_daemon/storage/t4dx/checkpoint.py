@@ -111,7 +111,7 @@ class Checkpoints:
         self._ann_min_rows = ann_min_rows
         self._verify = verify
         self._manifest = 0
-        self._is_unsure = False
+        self.is_unsure = False
         """Replacing CURRENT failed: either manifest may be in force, so the files of both stay."""
         self._next_manifest = 1
         self._numbers_lock = threading.Lock()
@@ -277,7 +277,7 @@ class Checkpoints:
         try:
             made, segments, state_file = self._write_files(attempt, capture, became)
         except BaseException:
-            self._tidy()  # half of a checkpoint may take the room that the next one needs
+            self.tidy()  # half of a checkpoint may take the room that the next one needs
             raise
         self._put_in_force(attempt, self._manifest_of(capture.lsn, capture.counters, state_file, segments))
         self._segments = segments
@@ -286,7 +286,7 @@ class Checkpoints:
         self.lsn = capture.lsn
         with self._numbers_lock:
             self._reserved -= {facts.number for facts in segments}
-        self._tidy()
+        self.tidy()
         return made
 
     def _write_files(
@@ -343,7 +343,7 @@ class Checkpoints:
         except BaseException:
             self._blobs = before
             raise
-        self._tidy()
+        self.tidy()
 
     def blob(self, name: str) -> bytes | None:
         """Return named bytes. Raises CorruptionError when they are not what was put."""
@@ -379,14 +379,17 @@ class Checkpoints:
         name = f"MANIFEST-{number:06}"
         self._fs.write_new(self._root / name, [checked.encode(manifest)])
         self._fs.sync_directory(self._root)
-        self._is_unsure = True
-        self._fs.replace(self._root / "CURRENT", name.encode())  # the moment at which the checkpoint is in force
-        self._is_unsure = False
+        temporary = self._root / "CURRENT.new"
+        self._fs.write_new(temporary, [name.encode()])
+        self.is_unsure = True
+        self._fs.rename(temporary, self._root / "CURRENT")  # the moment at which the checkpoint is in force
+        self._fs.sync_directory(self._root)
+        self.is_unsure = False
         self._manifest = number
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
         """Remove strangers, unless two manifests may be in force; what cannot be removed now goes next time."""
-        if self._is_unsure:
+        if self.is_unsure:
             return
         try:
             self._remove_strangers()

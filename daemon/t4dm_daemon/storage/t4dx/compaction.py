@@ -39,6 +39,7 @@ class SegmentSummary:
     purged: int
     """Rows that a merge would leave out."""
     size_bytes: int
+    links: int = 0
 
 
 class MergePolicy(Protocol):
@@ -61,7 +62,8 @@ class SizeTiered:
 
     Attributes:
         fan_in: As many neighbours are merged at once, at least.
-        growth: An older neighbour joins while it has at most so many times the rows of the newer ones together.
+        growth: An older neighbour joins while it has at most so many times the rows and links of the newer ones
+            together.
         max_rows: Segments this large are merged no further; a larger one is split.
         purged_share: A segment with more purged rows than this is rewritten.
     """
@@ -76,12 +78,13 @@ class SizeTiered:
             if one.purged > self.purged_share * one.rows or one.rows > self.max_rows:
                 return range(at, at + 1)
         for end in range(len(segments), self.fan_in - 1, -1):
-            start, total = end, 0
+            start, total, rows = end, 0, 0
             while start > 0:
-                rows = segments[start - 1].rows
-                if (total and rows > self.growth * total) or total + rows > self.max_rows:
+                size = max(1, segments[start - 1].rows + segments[start - 1].links)
+                rows += segments[start - 1].rows
+                if (total and size > self.growth * total) or rows > self.max_rows:
                     break
-                total += rows
+                total += size
                 start -= 1
             if end - start >= self.fan_in:
                 return range(start, end)
@@ -227,13 +230,13 @@ class Compactor:
                 merge(self._fs, self._checkpoints, origins, level=new_level, pace=pace, reserved=reserved)
                 for origins in plan(old, self._policy.max_rows)
             ]
+            self._flusher.replace(old, merged)
         except BaseException as error:
-            for number in reserved:
-                self._checkpoints.abandon(number)  # its files are strangers now: the next checkpoint removes them
+            if old[0] in self._state.components:  # otherwise they are in use, and the next checkpoint names them
+                self._flusher.abandon(reserved)
             if isinstance(error, OSError) and not isinstance(error, InterruptedError):
                 raise StorageError(f"merging failed: {error}; nothing is lost, and it may be tried again") from error
             raise
-        self._flusher.replace(old, merged)
         logger.info(
             "segments merged",
             extra={
@@ -294,5 +297,10 @@ class Compactor:
 
 def _summary(segment: Segment) -> SegmentSummary:
     return SegmentSummary(
-        segment.number_in_manifest, segment.level, segment.rows, segment.purged_rows, segment.disk_bytes()
+        segment.number_in_manifest,
+        segment.level,
+        segment.rows,
+        segment.purged_rows,
+        segment.disk_bytes(),
+        segment.edges.rows,
     )

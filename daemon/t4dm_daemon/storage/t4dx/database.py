@@ -35,11 +35,15 @@ from t4dm_daemon.core.errors import (
 )
 from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.backup import (
+    STAGING,
     BackupReport,
+    Problem,
     VerifyReport,
     begin,
+    check_small_files,
     copy_closed,
     finish,
+    link_files,
     verify_engine,
     write_backup,
 )
@@ -108,6 +112,7 @@ class Database:
             "read_only": read_only,
         }
         self._archive = archive
+        self._read_only = read_only
         self._lock = threading.Lock()
         self._migrates_from: int | None = None
         self._pid = os.getpid()
@@ -245,6 +250,9 @@ class Database:
         )
 
     def _remove_orphans(self) -> None:
+        for name in self._fs.list(self._root):
+            if name.startswith(STAGING):
+                self._fs.remove_tree(self._root / name)
         known = {str(entry["directory"]) for entry in self._catalog["spaces"].values()}
         for name in self._fs.list(self._root / "spaces"):
             if name not in known:
@@ -332,7 +340,7 @@ class Database:
                 engine.flush()
 
     def backup(self, target: Path) -> BackupReport:
-        """Write a backup of every space as it is at one moment of its own, while readers and writers go on.
+        """Write a backup of all spaces as they are at one moment, while readers and writers go on.
 
         Args:
             target: A directory that does not exist; on the same file system it takes little room (hard links).
@@ -344,19 +352,56 @@ class Database:
         target = target.absolute()
         if (self._root / "spaces").absolute() in (target, *target.parents):
             raise InvalidInputError("a backup does not lie among the spaces it is of", path=str(target))
-        with self._lock, contextlib.ExitStack() as stack:
+        with self._lock:
             self._require_open()
             try:
                 self._fs.make_directory(target.parent)
             except OSError as error:
                 raise StorageError(f"{target.parent} cannot be made: {error}", path=str(target)) from error
-            spaces = [stack.enter_context(engine.held_still()) for engine in self._engines.values()]
-            return write_backup(self._fs, self._root, target, spaces, names=("FORMAT", "CATALOG"))
+            staging = self._root / f"{STAGING}{secrets.token_hex(4)}"
+            try:
+                logs = self._stage(staging)
+                return write_backup(self._fs, staging, target, logs)
+            except OSError as error:
+                raise StorageError(f"the backup could not be written: {error}", path=str(target)) from error
+            finally:
+                self._fs.remove_tree(staging)
+
+    def _stage(self, staging: Path) -> dict[str, int]:
+        """Link the files of one moment; return how much of each log belongs to it. Requires: _lock.
+
+        Checkpoints wait for as long as the links take, writers for as long as it takes to look at the logs.
+        """
+        with contextlib.ExitStack() as stack:
+            names: list[str] = ["FORMAT", "CATALOG"]
+            engines = list(self._engines.values())
+            for engine in engines:
+                held = stack.enter_context(engine.files_held())
+                names += [str((engine.root / name).relative_to(self._root)) for name in held]
+            logs: dict[str, int] = {}
+            with contextlib.ExitStack() as moment:
+                for engine in engines:
+                    for name, used in moment.enter_context(engine.log_held()):
+                        logs[str((engine.root / "wal" / name).relative_to(self._root))] = used
+            link_files(self._fs, self._root, [*names, *logs], staging)
+        return logs
 
     def verify(self) -> VerifyReport:
         """Compare every file with its checksum, and every reference with what it leads to."""
         self._require_open()
         report = VerifyReport()
+        with self._lock, contextlib.ExitStack() as stack:
+            logs: dict[str, int] = {}
+            for engine in self._engines.values():
+                with engine.log_held() as files:
+                    logs |= {str((engine.root / "wal" / name).relative_to(self._root)): used for name, used in files}
+                if not self._read_only:
+                    stack.enter_context(engine.files_held())
+            try:
+                check_small_files(self._fs, self._root, logs)
+            except CorruptionError as error:
+                report.problems.append(Problem(str(error.details.get("file", self._root)), error.message))
+                return report
         for name, engine in self._engines.items():
             with self._unless_deleted(name):
                 verify_engine(engine, report)

@@ -94,10 +94,15 @@ class EdgeBlock(ABC):
         start, end = self.node(source), self.node(target)
         if start < 0 or end < 0:
             return -1
-        rows, columns = self._rows_out(start), self.columns
-        wanted = (columns["target"][rows] == end) & (columns["type"][rows] == code)
+        rows, columns = self._fewer_rows(start, end), self.columns
+        wanted = (columns["source"][rows] == start) & (columns["target"][rows] == end)
+        wanted &= columns["type"][rows] == code
         found = rows[wanted & (columns["recorded_until"][rows] == OPEN)]
         return int(found[-1]) if len(found) else -1
+
+    @abstractmethod
+    def _fewer_rows(self, start: int, end: int) -> Rows:
+        """Return the rows out of `start` or those into `end`, whichever are fewer: one end may be a hub."""
 
     def close_at(self, key: bytes, moment: int) -> None:
         """End every current link at an item."""
@@ -198,6 +203,9 @@ class EdgeMemtable(EdgeBlock):
     def _rows_in(self, node: int) -> Rows:
         return np.array(self._in[node], np.int64)
 
+    def _fewer_rows(self, start: int, end: int) -> Rows:
+        return self._rows_out(start) if len(self._out[start]) <= len(self._in[end]) else self._rows_in(end)
+
     def find_open(self, source: bytes, code: int, target: bytes) -> int:
         row = self._open.get((self.node(source), code, self.node(target)), -1)
         return row if row >= 0 and self.columns["recorded_until"][row] == OPEN else -1
@@ -240,6 +248,12 @@ class EdgeSegment(EdgeBlock):
     def _rows_in(self, node: int) -> Rows:
         offsets, rows = self._in
         return rows[int(offsets[node]) : int(offsets[node + 1])].astype(np.int64)
+
+    def _fewer_rows(self, start: int, end: int) -> Rows:
+        out, into = self._out[0], self._in[0]
+        if int(out[start + 1] - out[start]) <= int(into[end + 1] - into[end]):
+            return self._rows_out(start)
+        return self._rows_in(end)
 
 
 def pack(ids: Sequence[str], columns: dict[str, npt.NDArray[Any]], rows: int) -> list[bytes | memoryview]:

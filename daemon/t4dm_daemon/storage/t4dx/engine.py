@@ -28,7 +28,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgpack
 import numpy as np
 import numpy.typing as npt
 
@@ -59,7 +58,6 @@ from t4dm_daemon.storage.protocol import (
     Write,
 )
 from t4dm_daemon.storage.t4dx import graph, query
-from t4dm_daemon.storage.t4dx.backup import SpaceFiles
 from t4dm_daemon.storage.t4dx.checkpoint import MAX_BLOB_NAME, Checkpoints
 from t4dm_daemon.storage.t4dx.commit import Command, CommitQueue
 from t4dm_daemon.storage.t4dx.compaction import MAX_LEVEL, CompactionReport, Compactor, MergePolicy, SizeTiered
@@ -76,7 +74,9 @@ from t4dm_daemon.storage.t4dx.schema import (
     UPDATE,
     WEIGH,
     check_vector,
+    encode_delete,
     encode_insert,
+    encode_purge,
     encode_scale,
     encode_unlink,
     encode_update,
@@ -214,8 +214,8 @@ class T4DXEngine:
         """Close current versions, durably, and unlink their edges; False where there was nothing to delete."""
         if not deletions:
             return []
-        targets = [(key_of(one.id), one.expected_version) for one in deletions]
-        done: list[bool] = self._submit(DELETE, msgpack.packb(targets), targets)
+        body, targets = encode_delete(deletions)
+        done: list[bool] = self._submit(DELETE, body, targets)
         return done
 
     def update_edges(self, changes: Sequence[EdgeChange]) -> list[float | None]:
@@ -254,12 +254,12 @@ class T4DXEngine:
 
     def purge(self, ids: Sequence[str] = (), *, before: int | None = None) -> int:
         """Forget ended versions for good; see `StorageBackend.purge`. Returns how many versions."""
-        if before is not None and not UNBOUNDED < before <= self._state.moment:
+        body, meaning = encode_purge(ids, before)
+        if before is not None and before > self._state.moment:
             raise InvalidInputError("only the past can be purged", before=before, now=self._state.moment)
         if not ids and before is None:
             return 0
-        meaning = ([key_of(one) for one in ids], before)
-        count: int = self._submit(PURGE, msgpack.packb(meaning), meaning)
+        count: int = self._submit(PURGE, body, meaning)
         self._compactor.start()
         return count
 
@@ -446,6 +446,8 @@ class T4DXEngine:
     def find_hash(self, content_hash: int) -> str | None:
         """Return the id of a current item with this content hash, None if there is none."""
         self._require_open()
+        if not 0 < content_hash < 2**64:
+            return None  # 0 stands for no hash
         found = self._state.current_with_hash(content_hash, self._clock.now())
         return None if found is None else found[0]
 
@@ -469,6 +471,7 @@ class T4DXEngine:
 
     def edges(self, item_id: str, *, direction: Direction = "both", view: View = PRESENT) -> list[Edge]:
         """Return the links at an item that are visible in the view, by ends and type."""
+        graph.check_direction(direction)
         return graph.links(self._snapshot(view), key_of(item_id), direction)
 
     def traverse(
@@ -587,7 +590,7 @@ class T4DXEngine:
             InterruptedError: Cancelled; what was merged until then stays.
             StorageError: Nothing is lost, and it may be tried again.
         """
-        if level is not None and not 0 <= level <= MAX_LEVEL:
+        if level is not None and (type(level) is not int or not 0 <= level <= MAX_LEVEL):
             raise InvalidInputError(f"a level lies in [0, {MAX_LEVEL}]", level=level)
         self._require_writable()
         self._flusher.flush()
@@ -598,23 +601,31 @@ class T4DXEngine:
 
     def _forget_log(self) -> None:
         """Release even the log file in use, for it holds the texts of what was purged."""
+        with self._commit_lock:
+            self._wal.rotate()
+        self._flusher.flush()
         with self._flusher.lock, self._commit_lock:
             self._flusher.require_open()
-            if self._wal.last_lsn == self._checkpoints.lsn:
-                self._wal.rotate()
-                self._wal.release(self._checkpoints.lsn)
+            self._wal.release(self._checkpoints.lsn)
 
     @contextlib.contextmanager
-    def held_still(self) -> Iterator[SpaceFiles]:
-        """Flush, and keep the named files as they are; yields them, with the log as acknowledged at this moment."""
-        self._require_open()
+    def files_held(self) -> Iterator[list[str]]:
+        """Keep the files of a flushed checkpoint as they are; yields their names, the manifest's among them."""
+        self._require_writable()
         self._flusher.flush()
         with self._flusher.lock:
             self._flusher.require_open()
-            with self._commit_lock:
-                log = self._wal.acknowledged()
-            names = [*self._checkpoints.files(), self._checkpoints.manifest_name, "CURRENT"]
-            yield SpaceFiles(self._root, names, log)
+            yield [*self._checkpoints.files(), self._checkpoints.manifest_name, "CURRENT"]
+
+    @contextlib.contextmanager
+    def log_held(self) -> Iterator[list[tuple[str, int]]]:
+        """Let no write be acknowledged; yields the log files and how many bytes of each have been."""
+        with self._commit_lock:
+            yield self._wal.acknowledged()
+
+    @property
+    def root(self) -> Path:
+        return self._root
 
     def named_files(self) -> list[tuple[str, Facts]]:
         """Return the files that the manifest in force names, with their sizes and checksums."""
@@ -633,12 +644,15 @@ class T4DXEngine:
 
         For state that learning and models save: a checkpoint of theirs, not a log.
         """
-        if not 1 <= len(name) <= MAX_BLOB_NAME:
-            raise InvalidInputError(f"a blob's name has 1 to {MAX_BLOB_NAME} characters", name=name)
+        if not 1 <= len(name) <= MAX_BLOB_NAME or not name.isprintable():
+            raise InvalidInputError(f"a blob's name has 1 to {MAX_BLOB_NAME} printable characters", name=ascii(name))
         self._require_writable()
         with self._flusher.lock:
             self._flusher.require_open()
-            self._checkpoints.put_blob(name, content)
+            try:
+                self._checkpoints.put_blob(name, content)
+            except OSError as error:
+                raise StorageError(f"{name!r} could not be kept: {error}", name=name) from error
 
     def blob(self, name: str) -> bytes | None:
         """Return named bytes, None when there are none of that name. Raises CorruptionError."""

@@ -82,7 +82,7 @@ class Flusher:
         with self.lock:
             self.require_open()
             with self._apply_lock:
-                self._state.capture(force=force)
+                self._state.capture(force=force or self._checkpoints.is_unsure)
             self._write_captures()
 
     def replace(self, old: Sequence[Segment], merged: Sequence[Merged]) -> None:
@@ -105,6 +105,14 @@ class Flusher:
                     self._state.capture(force=True)
                 break
             self._write_captures()
+
+    def abandon(self, numbers: Sequence[int]) -> None:
+        """Give up segments that were begun, and remove what there is of them: their room may be needed."""
+        for number in numbers:
+            self._checkpoints.abandon(number)
+        with self.lock:
+            if not self._is_sealed:
+                self._checkpoints.tidy()
 
     def _write_captures(self) -> None:
         """Write what was captured, oldest first. Requires: lock."""

@@ -143,7 +143,9 @@ class FileSystem:
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
                 raise
-            self.write_new(name, [self.map(path)])
+            temporary = name.with_name(name.name + ".new")
+            self.write_new(temporary, [self.map(path)])
+            self.rename(temporary, name)
 
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)

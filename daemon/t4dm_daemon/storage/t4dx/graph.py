@@ -71,10 +71,15 @@ def _steps(
 
 
 def _check(depth: int, direction: str) -> None:
-    if not 1 <= depth <= MAX_DEPTH:
+    if type(depth) is not int or not 1 <= depth <= MAX_DEPTH:
         raise InvalidInputError(f"the depth lies in [1, {MAX_DEPTH}]", depth=depth)
+    check_direction(direction)
+
+
+def check_direction(direction: str) -> None:
+    """Raise InvalidInputError for what is no direction."""
     if direction not in ("out", "in", "both"):
-        raise InvalidInputError("the direction is out, in or both", direction=direction)
+        raise InvalidInputError("the direction is out, in or both", direction=str(direction))
 
 
 def traverse(
@@ -89,7 +94,7 @@ def traverse(
 ) -> list[Reached]:
     """See `StorageBackend.traverse`."""
     _check(depth, direction)
-    if limit < 1:
+    if type(limit) is not int or limit < 1:
         raise InvalidInputError("the limit is at least 1", limit=limit)
     codes = codes_of(types)
     frontier = [one for one in dict.fromkeys(start) if is_visible(key_of(one))]

@@ -21,7 +21,7 @@ from t4dm_daemon.core.clock import UNBOUNDED
 from t4dm_daemon.core.errors import InvalidInputError
 from t4dm_daemon.core.ids import MAX_ID_BYTES, key_of
 from t4dm_daemon.core.item import EDGE_TYPES, MUTABLE_FIELDS, Edge, Item
-from t4dm_daemon.storage.protocol import EdgeChange, FieldUpdate, Token, Write
+from t4dm_daemon.storage.protocol import Deletion, EdgeChange, FieldUpdate, Token, Write
 
 GIVEN: Final = ("event_time", "valid_from", "valid_to", "created_at", "updated_at", "content_hash")
 """Immutable numbers that come with the item, in the order of the log."""
@@ -142,11 +142,20 @@ def check_vector(vector: Vector) -> tuple[Vector, float]:
     raise InvalidInputError("a vector holds only finite float32 numbers")
 
 
+def check_id(identifier: Any) -> None:
+    """Raise InvalidInputError for what is no id."""
+    try:
+        if type(identifier) is str and 1 <= len(identifier.encode()) <= MAX_ID_BYTES:
+            return
+    except UnicodeEncodeError:
+        raise InvalidInputError("an id is valid Unicode: no lone surrogates", id=ascii(identifier)) from None
+    raise InvalidInputError(f"an id is a string of 1 to {MAX_ID_BYTES} bytes of UTF-8", id=ascii(identifier)[:100])
+
+
 def check_item(item: Item) -> None:
     """Raise InvalidInputError for what could be logged but not applied, or stored but not read."""
+    check_id(item.id)
     try:
-        if not 1 <= len(item.id.encode()) <= MAX_ID_BYTES:
-            raise InvalidInputError(f"an id has 1 to {MAX_ID_BYTES} bytes of UTF-8", id=item.id)
         item.content.encode()
     except UnicodeEncodeError:
         raise InvalidInputError("ids and content are valid Unicode: no lone surrogates", id=ascii(item.id)) from None
@@ -244,11 +253,14 @@ def encode_insert(writes: Sequence[Write], edges: Sequence[Edge], token: Token |
             )
         )
     links: list[Link] = []
+    if token is not None and not (type(token.key) is type(token.fingerprint) is bytes):
+        raise InvalidInputError("a token's key and fingerprint are bytes")
     for edge in edges:
-        if edge.type not in EDGE_CODES:
-            raise InvalidInputError(f"unknown edge type {edge.type!r}", type=edge.type)
-        if not 0.0 <= edge.weight <= 1.0:
-            raise InvalidInputError("an edge's weight lies in [0, 1]", weight=edge.weight)
+        check_id(edge.source)
+        check_id(edge.target)
+        _code(edge.type)
+        _finite("an edge's weight", edge.weight, 0.0, 1.0)
+        check_number("created_at", edge.created_at, -(2**63), 2**63)
         links.append((edge.source, edge.target, EDGE_CODES[edge.type], float(edge.weight), edge.created_at))
     packed = _pack(
         (
@@ -308,12 +320,40 @@ def encode_update(updates: Sequence[FieldUpdate]) -> tuple[bytes, list[Any]]:
             is_whole = type(increment) is int
             if not (is_whole or (type(increment) is float and name != "access_count")) or not abs(increment) < 2**53:
                 raise InvalidInputError(f"the increment of {name} is not a number that fits it", field=name)
-    changes = [(key_of(one.id), dict(one.set), dict(one.add)) for one in updates]
+    changes = [(_key(one.id), dict(one.set), dict(one.add)) for one in updates]
     return _pack(changes), changes
 
 
+def encode_delete(deletions: Sequence[Deletion]) -> tuple[bytes, list[Any]]:
+    """Return the body of a DELETE record and what it stands for. Raises InvalidInputError."""
+    for one in deletions:
+        if one.expected_version is not None:
+            check_number("expected_version", one.expected_version, 0, 2**62)
+    targets = [(_key(one.id), one.expected_version) for one in deletions]
+    return _pack(targets), targets
+
+
+def encode_purge(ids: Sequence[str], before: int | None) -> tuple[bytes, tuple[Any, ...]]:
+    """Return the body of a PURGE record and what it stands for. Raises InvalidInputError."""
+    if isinstance(ids, str):
+        raise InvalidInputError("a list of ids is wanted, not one string", ids=ids)
+    if before is not None:
+        check_number("before", before, -(2**63) + 1, 2**63)
+    meaning = [_key(one) for one in ids], before
+    return _pack(meaning), meaning
+
+
+def _key(identifier: Any) -> bytes:
+    if type(identifier) is not str:
+        raise InvalidInputError("an id is a string", id=ascii(identifier)[:100])
+    try:
+        return key_of(identifier)
+    except UnicodeEncodeError:
+        raise InvalidInputError("an id is valid Unicode: no lone surrogates", id=ascii(identifier)) from None
+
+
 def _code(name: str) -> int:
-    if name not in EDGE_CODES:
+    if type(name) is not str or name not in EDGE_CODES:
         raise InvalidInputError(f"unknown edge type {name!r}; known: {', '.join(EDGE_CODES)}", type=name)
     return EDGE_CODES[name]
 
@@ -328,9 +368,9 @@ def encode_weigh(changes: Sequence[EdgeChange]) -> tuple[bytes, list[Any]]:
     """Return the body of a WEIGH record and what it stands for. Raises InvalidInputError."""
     meaning = [
         (
-            key_of(one.source),
+            _key(one.source),
             _code(one.type),
-            key_of(one.target),
+            _key(one.target),
             None if one.set is None else _finite("weight", one.set, 0.0, 1.0),
             _finite("increment", one.add),
         )
@@ -341,7 +381,7 @@ def encode_weigh(changes: Sequence[EdgeChange]) -> tuple[bytes, list[Any]]:
 
 def encode_unlink(names: Sequence[tuple[str, str, str]]) -> tuple[bytes, list[Any]]:
     """Return the body of an UNLINK record and what it stands for. Raises InvalidInputError."""
-    meaning = [(key_of(source), _code(kind), key_of(target)) for source, target, kind in names]
+    meaning = [(_key(source), _code(kind), _key(target)) for source, target, kind in names]
     return _pack(meaning), meaning
 
 
@@ -357,6 +397,6 @@ def encode_scale(
         _finite("add", add),
         *bounds,
         None if types is None else [_code(one) for one in types],
-        None if sources is None else [key_of(one) for one in sources],
+        None if sources is None else [_key(one) for one in sources],
     )
     return _pack(meaning), meaning

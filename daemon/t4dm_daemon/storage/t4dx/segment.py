@@ -185,6 +185,20 @@ class Segment(Component):
     def rows_of_hash(self, content_hash: int) -> Sequence[int]:
         return [int(row) for row in self._by_hash.find(content_hash)]
 
+    def broken_lookups(self) -> Iterator[str]:
+        """Yield what is wrong with the sorted arrays that rows are found by."""
+        halves = np.ascontiguousarray(self._keys).view(np.uint64).reshape(-1, 2)
+        prefixes = halves[:, 0] ^ halves[:, 1]
+        for name, lookup, values in (
+            ("ids", self._by_key, prefixes),
+            ("content hashes", self._by_hash, self.numbers["content_hash"]),
+        ):
+            is_whole = np.array_equal(np.sort(lookup.rows), np.arange(self.rows))
+            if not is_whole or not np.array_equal(lookup.ordered, values[lookup.rows]):
+                yield f"rows are not found by their {name}"
+            elif (lookup.ordered[1:] < lookup.ordered[:-1]).any():
+                yield f"the {name} are not in order"
+
     def disk_bytes(self) -> int:
         return sum(one["size"] for one in list(self.facts.values()))
 

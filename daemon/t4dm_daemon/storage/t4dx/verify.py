@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from t4dm_daemon.core.errors import CorruptionError
 from t4dm_daemon.core.ids import key_of
 from t4dm_daemon.storage.t4dx.schema import LABELS, unpack_blob
 from t4dm_daemon.storage.t4dx.segment import Segment
+
+CHUNK_ROWS: Final = 16_384
 
 
 def find_broken(segment: Segment) -> Iterator[tuple[str, str]]:
@@ -26,17 +29,19 @@ def find_broken(segment: Segment) -> Iterator[tuple[str, str]]:
         except CorruptionError as error:
             yield where, error.message
             continue
-        if key_of(identifier) != keys[row].tobytes() or row not in segment.rows_of(key_of(identifier)):
+        if key_of(identifier) != keys[row].tobytes():
             yield where, f"row {row}: its id {identifier!r} does not lead to it"
+    yield from ((where, message) for message in segment.broken_lookups())
     for name in LABELS:
         if segment.rows and int(segment.codes[name].max()) >= len(segment.dictionaries[name].values):
             yield where, f"column {name} names values that are not there"
     vectors = segment.vectors()
     if vectors is not None:
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        inverse = segment.number("inv_norm", segment.rows).astype(np.float64)
-        if not np.allclose(norms * inverse, (inverse > 0).astype(float), rtol=1e-5, atol=1e-5):
-            yield where, "vectors are not of the length that was noted with them"
+        for start in range(0, segment.rows, CHUNK_ROWS):
+            norms = np.linalg.norm(vectors[start : start + CHUNK_ROWS].astype(np.float64), axis=1)
+            inverse = segment.number("inv_norm", segment.rows)[start : start + CHUNK_ROWS].astype(np.float64)
+            if not np.allclose(norms * inverse, (inverse > 0).astype(float), rtol=1e-5, atol=1e-5):
+                yield where, f"vectors from row {start} on are not of the length that was noted with them"
     block = segment.edges
     if block.rows:
         ends = np.concatenate((block.columns["source"][: block.rows], block.columns["target"][: block.rows]))

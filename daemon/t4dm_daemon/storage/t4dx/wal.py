@@ -429,7 +429,10 @@ class Wal:
         assert self._archive is not None
         self._fs.make_directory(self._archive)
         name = self._archive / f"{number:012}-{salt:016x}.wal"
-        self._fs.remove(name)  # of an attempt that was interrupted
+        if self._fs.exists(name):
+            if self._fs.size(name) >= self._fs.size(path):
+                return  # put there before, or by the store that this one was copied from: that is kept
+            self._fs.remove(name)
         self._fs.link(path, name)
         self._fs.sync_directory(self._archive)
 
@@ -456,8 +459,8 @@ def read_header(content: memoryview) -> FileHeader | None:
     return FileHeader(store_id, number, salt, first_lsn, chain)
 
 
-def end_of_file(content: memoryview) -> tuple[int, int]:
-    """Return the last LSN in a log file and the CRC of its last frame."""
+def end_of_file(content: memoryview) -> tuple[int, int, int]:
+    """Return the last LSN in a log file, the CRC of its last frame, and where that ends."""
     header = read_header(content)
     assert header is not None
     lsn, chain, offset = header.first_lsn - 1, header.chain, FILE_HEADER_BYTES
@@ -467,7 +470,7 @@ def end_of_file(content: memoryview) -> tuple[int, int]:
             break
         lsn, chain = lsn + count, crc
         offset += FRAME_BYTES + payload_bytes
-    return lsn, chain
+    return lsn, chain, offset
 
 
 def _check_frame(content: memoryview, offset: int, salt: int | None) -> tuple[int, int, int, int, int] | None:

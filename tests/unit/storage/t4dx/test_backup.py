@@ -223,3 +223,56 @@ def test_a_start_knows_whether_the_last_run_ended_as_it_should(tmp_path: Path) -
         database.backup(tmp_path / "copy")  # as a process that was killed would leave it
     with Database(tmp_path / "copy") as database:
         assert database.was_clean is False
+
+
+@pytest.mark.parametrize("place", ["FORMAT", "CATALOG", "CURRENT", "MANIFEST", "wal"])
+def test_a_running_store_notices_damage_to_its_small_files_and_makes_no_backup_of_it(
+    tmp_path: Path, place: str
+) -> None:
+    with Database(tmp_path / "store") as database:
+        _fill(database)
+        database.flush()
+        space = tmp_path / "store" / "spaces" / "1"
+        places = {"FORMAT": tmp_path / "store" / "FORMAT", "CATALOG": tmp_path / "store" / "CATALOG"}
+        places |= {"CURRENT": space / "CURRENT", "MANIFEST": next(space.glob("MANIFEST-*"))}
+        places |= {"wal": next((space / "wal").glob("*.wal"))}
+        path = places[place]
+        content = path.read_bytes()
+        at = 0 if place == "FORMAT" else 80
+        damaged = bytearray(content)
+        damaged[at % len(content)] ^= 1
+        with path.open("r+b") as file:
+            file.write(bytes(damaged))
+
+        # Verifying and backing up write a checkpoint first where there is something to write: not here.
+        (problem,) = database.verify().problems
+
+        assert Path(problem.file).name in (path.name, "CURRENT") or place == "CURRENT"
+        with pytest.raises(CorruptionError):
+            database.backup(tmp_path / "backup")
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["store"]
+        with path.open("r+b") as file:
+            file.write(content)
+
+
+def test_a_copy_with_the_same_archive_does_not_spoil_the_originals(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    with Database(tmp_path / "store", archive=archive) as database:
+        engine = database.create_space("notes")
+        engine.insert([write("first")])
+        database.backup(tmp_path / "b0")
+        engine.insert([write("second")])
+        database.backup(tmp_path / "b1")
+        engine.insert([write(f"{n}") for n in range(20)])
+        moment = engine.snapshot()
+        engine.compact(everything=True)
+    restore(tmp_path / "b1", tmp_path / "other")
+    with Database(tmp_path / "other", archive=archive) as database:
+        database.space("notes").insert([write("elsewhere")])
+        database.space("notes").compact(everything=True)
+
+    report = restore(tmp_path / "b0", tmp_path / "again", archive=archive, until=moment)
+
+    assert report.moment == moment
+    with Database(tmp_path / "again") as database:
+        assert database.space("notes").scan(limit=1).total == 22

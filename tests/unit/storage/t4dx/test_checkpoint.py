@@ -24,12 +24,12 @@ class _NoCurrent(FileSystem):
         self._after = after
         self.is_failing = False
 
-    def replace(self, path: Path, content: bytes) -> None:
-        if not self.is_failing:
-            super().replace(path, content)
+    def rename(self, path: Path, name: Path) -> None:
+        if not self.is_failing or name.name != "CURRENT":
+            super().rename(path, name)
             return
         if self._after:
-            super().replace(path, content)
+            super().rename(path, name)
         raise OSError(5, "Input/output error")
 
 

@@ -359,7 +359,8 @@ def _code(name: str) -> int:
 
 
 def _finite(name: str, value: Any, low: float = -1e300, high: float = 1e300) -> float:
-    if type(value) not in (int, float) or not low <= value <= high:
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
         raise InvalidInputError(f"{name} is a number in [{low:g}, {high:g}]", field=name)
     return float(value)
 

@@ -365,7 +365,8 @@ class Database:
             except OSError as error:
                 raise StorageError(f"the backup could not be written: {error}", path=str(target)) from error
             finally:
-                self._fs.remove_tree(staging)
+                with contextlib.suppress(OSError):  # what stays is removed at the next start
+                    self._fs.remove_tree(staging)
 
     def _stage(self, staging: Path) -> dict[str, int]:
         """Link the files of one moment; return how much of each log belongs to it. Requires: _lock.

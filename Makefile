@@ -26,7 +26,7 @@ dev: $(VENV)/.created ## Set up only; EXTRAS=all for every framework
 	$(PIP) --editable ".[$(EXTRAS)]"
 
 crash: $(VENV)/.test ## Break the store and a real daemon at every step, long (ROUNDS kills)
-	T4DM_CRASH=all $(BIN)/python -m pytest -n auto tests/crash
+	T4DM_CRASH=all $(BIN)/python -m pytest -n $(WORKERS) -m "" tests/crash
 	$(BIN)/python -m tests.crash.campaign $(if $(ROUNDS),--rounds $(ROUNDS))
 
 check: $(VENV)/.check ## Lint, layers, types, generated files

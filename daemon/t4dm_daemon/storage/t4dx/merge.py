@@ -18,8 +18,8 @@ from t4dm_daemon.storage.t4dx import edges
 from t4dm_daemon.storage.t4dx.checkpoint import Checkpoints, Pace
 from t4dm_daemon.storage.t4dx.component import Dictionary
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.schema import IMMUTABLE, LABELS, MUTABLE, PURGED
-from t4dm_daemon.storage.t4dx.segment import Origin, Segment
+from t4dm_daemon.storage.t4dx.schema import IMMUTABLE, LABELS, PURGED
+from t4dm_daemon.storage.t4dx.segment import Origin, Segment, merged_columns
 from t4dm_daemon.storage.t4dx.segment_files import RowSource, write_segment
 
 _CHUNK_ROWS: Final = 4096
@@ -71,10 +71,8 @@ def merge(
     number, directory = checkpoints.reserve()
     reserved.append(number)
     facts = write_segment(fs, directory, _source(origins), pace=pace)
-    links = np.concatenate([one.segment.edges.columns["weight"][one.links] for one in origins])
-    placeholder = {name: np.concatenate([one.segment.numbers[name][one.rows] for one in origins]) for name in MUTABLE}
-    placeholder |= {"edge.weight": links, "edge.recorded_until": np.zeros(len(links), np.int64)}
-    segment = Segment(fs, directory, number=number, facts=facts, mutable=placeholder, level=level)
+    # As they are now; what changes until readers see the segment is taken over then.
+    segment = Segment(fs, directory, number=number, facts=facts, mutable=merged_columns(origins), level=level)
     if checkpoints.may_have_index(segment):
         first = origins[0]
         base, start = None, 0

@@ -107,14 +107,7 @@ class Segment(Component):
 
     def take_over_merged(self, origins: Sequence[Origin]) -> None:
         """Go on from the kept rows of the segments that were merged. Requires: the engine's apply lock."""
-        columns: dict[str, list[npt.NDArray[Any]]] = {}
-        for origin in origins:
-            for name in MUTABLE:
-                columns.setdefault(name, []).append(origin.segment.numbers[name][origin.rows])
-            for name in edges.MUTABLE:
-                column = origin.segment.edges.columns[name]
-                columns.setdefault(f"edge.{name}", []).append(column[origin.links])
-        self._set_mutable({name: np.concatenate(parts) for name, parts in columns.items()})
+        self._set_mutable(merged_columns(origins))
         self.mark_saved(saved=False)
 
     def _set_mutable(self, columns: Mutable) -> None:
@@ -138,11 +131,6 @@ class Segment(Component):
     @property
     def directory(self) -> Path:
         return self._directory
-
-    @property
-    def wants_index(self) -> bool:
-        """Some rows have vectors, and no graph over them is loaded."""
-        return self.index is None and self._vectors is not None
 
     def source_parts(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64], npt.NDArray[np.uint32], memoryview]:
         """Return keys, blob offsets, blob checksums and all blobs, for a merge."""
@@ -210,3 +198,12 @@ def load_mutable(path: Path, content: memoryview) -> Mutable:
     """Return mutable columns as arrays that may be written."""
     _, arrays = container.unpack(path, content)
     return {name: np.array(array) for name, array in arrays.items()}
+
+
+def merged_columns(origins: Sequence[Origin]) -> Mutable:
+    """Return the mutable columns of the kept rows and links, as they are now, in order."""
+    columns = {name: np.concatenate([one.segment.numbers[name][one.rows] for one in origins]) for name in MUTABLE}
+    return columns | {
+        f"edge.{name}": np.concatenate([one.segment.edges.columns[name][one.links] for one in origins])
+        for name in edges.MUTABLE
+    }

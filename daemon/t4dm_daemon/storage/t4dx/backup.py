@@ -167,16 +167,32 @@ def check_small_files(fs: FileSystem, root: Path, logs: Mapping[str, int] | None
     catalog = checked.read(fs, root / "CATALOG")
     for entry in catalog["spaces"].values():
         space = root / "spaces" / str(entry["directory"])
-        checked.read(fs, space / fs.read(space / "CURRENT").decode("ascii", "replace").strip())
-        names = sorted(one.name for one in (space / "wal").glob("*.wal"))
-        for name in names:
-            content = fs.map(space / "wal" / name)
-            wanted = len(content)
-            if logs is not None:
-                wanted = logs.get(str((space / "wal" / name).relative_to(root)), 0)
-            if wanted and (read_header(content) is None or end_of_file(content)[2] < wanted) and name == names[-1]:
-                file = str(space / "wal" / name)
-                raise CorruptionError(f"{file}: a frame before byte {wanted} is damaged", file=file)
+        manifest = checked.read(fs, space / fs.read(space / "CURRENT").decode("ascii", "replace").strip())
+        files = {path: path.stat().st_size for path in sorted((space / "wal").glob("*.wal"))}
+        if logs is not None:
+            files = {path: logs[name] for path in files if (name := str(path.relative_to(root))) in logs}
+        _check_log(fs, files, manifest["lsn"])
+
+
+def _check_log(fs: FileSystem, files: Mapping[Path, int], checkpoint_lsn: int) -> None:
+    """Follow the chain of a log from file to file; the last must be frames up to so many bytes.
+
+    What is missing between two files is no damage if the checkpoint has it: recovery sees it so, too.
+    """
+    before: tuple[Path, int, int] | None = None
+    for path, wanted in files.items():
+        content = fs.map(path)
+        header = read_header(content)
+        if header is None:
+            raise CorruptionError(f"{path}: the header of this log file is damaged", file=str(path), offset=0)
+        if before is not None and header.first_lsn > checkpoint_lsn + 1:
+            file, *end = before
+            if end != [header.first_lsn - 1, header.chain]:
+                raise CorruptionError(f"{file}: a frame is damaged, or missing at its end", file=str(file))
+        lsn, chain, offset = end_of_file(content)
+        if path == list(files)[-1] and offset < wanted:
+            raise CorruptionError(f"{path}: the frame at byte {offset} is damaged", file=str(path), offset=offset)
+        before = path, lsn, chain
 
 
 def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
@@ -186,7 +202,7 @@ def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
             engine.check_file(path, facts)
         except (CorruptionError, OSError) as error:
             if path in {one for one, _ in engine.named_files()}:  # not replaced meanwhile
-                report.problems.append(_problem(path, error))
+                report.problems.append(_problem(engine.root / path, error))
         report.files += 1
         report.size_bytes += facts["size"]
     if any(one.file.startswith(str(engine.root)) for one in report.problems):
@@ -194,10 +210,10 @@ def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
     report.problems += [Problem(file, message) for file, message in engine.broken_references()]
 
 
-def _problem(path: str, error: CorruptionError | OSError) -> Problem:
+def _problem(path: Path, error: CorruptionError | OSError) -> Problem:
     if isinstance(error, CorruptionError):
         return Problem(str(error.details.get("file", path)), error.message)
-    return Problem(path, f"it cannot be read: {error}")
+    return Problem(str(path), f"it cannot be read: {error}")
 
 
 def verify_files(root: Path) -> VerifyReport:
@@ -291,26 +307,21 @@ def _add_archived(fs: FileSystem, archive: Path, log: Path) -> None:
         if header is not None:
             candidates.setdefault(header.number, []).append((archive / name, header))
     present = sorted(log.glob("*.wal"))
-    if not present or not candidates:
-        return
-    last = present[-1]
-    header = read_header(fs.map(last))
-    if header is None:
-        return
-    # The file that was being written when the backup was made is in the archive in its final form.
-    for path, one in candidates.get(header.number, []):
-        if one.salt == header.salt and end_of_file(fs.map(path))[0] > end_of_file(fs.map(last))[0]:
-            fs.write_new(last, [fs.map(path)])
+    number = lsn = chain = 0  # of a space that had not been written to when the backup was made
+    if present:
+        last, header = present[-1], read_header(fs.map(present[-1]))
+        if header is None:
+            return
+        # The file that was being written when the backup was made is in the archive in its final form.
+        for path, one in candidates.get(header.number, []):
+            if one.salt == header.salt and end_of_file(fs.map(path))[0] > end_of_file(fs.map(last))[0]:
+                fs.write_new(last, [fs.map(path)])
+        number, (lsn, chain, _) = header.number, end_of_file(fs.map(last))
     while True:
-        lsn, chain, _ = end_of_file(fs.map(last))
-        following = [
-            path
-            for path, one in candidates.get(header.number + 1, [])
-            if (one.first_lsn, one.chain) == (lsn + 1, chain)
-        ]
+        number += 1
+        following = [path for path, one in candidates.get(number, []) if (one.first_lsn, one.chain) == (lsn + 1, chain)]
         if not following:
             return
-        last = log / f"{header.number + 1:012}.wal"
-        fs.write_new(last, [fs.map(following[0])])
-        header = read_header(fs.map(last))
-        assert header is not None
+        fs.make_directory(log)
+        fs.write_new(log / f"{number:012}.wal", [fs.map(following[0])])
+        lsn, chain, _ = end_of_file(fs.map(following[0]))

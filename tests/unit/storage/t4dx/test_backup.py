@@ -276,3 +276,43 @@ def test_a_copy_with_the_same_archive_does_not_spoil_the_originals(tmp_path: Pat
     assert report.moment == moment
     with Database(tmp_path / "again") as database:
         assert database.space("notes").scan(limit=1).total == 22
+
+
+def test_a_space_that_was_empty_in_the_backup_comes_back_from_the_archive(tmp_path: Path) -> None:
+    with Database(tmp_path / "store", archive=tmp_path / "archive") as database:
+        engine = database.create_space("notes")
+        database.backup(tmp_path / "backup")
+        engine.insert([write("a"), write("b")])
+        engine.compact(everything=True)
+
+    restore(tmp_path / "backup", tmp_path / "again", archive=tmp_path / "archive")
+
+    with Database(tmp_path / "again") as database:
+        assert set(state_of(database.space("notes"))) == {"a", "b"}
+
+
+def test_damage_inside_an_earlier_log_file_is_noticed_while_the_store_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "MIN_FILE_BYTES", 2048)
+    monkeypatch.setattr(wal, "MAX_FILE_BYTES", 2048)
+    with Database(tmp_path / "store") as database:
+        engine = database.create_space("notes")
+        monkeypatch.setattr(engine._wal, "release", lambda lsn: None)
+        engine.insert([write("first")])
+        monkeypatch.setattr(engine._flusher, "flush", lambda **_: None)  # the log stays ahead of the checkpoint
+        for number in range(20):
+            engine.insert([write(f"{number}", content="x" * 100)])
+        assert database.verify().is_sound
+        path = sorted((tmp_path / "store" / "spaces" / "1" / "wal").glob("*.wal"))[1]
+        with path.open("r+b") as file:
+            file.seek(200)
+            file.write(b"\xff\xff")
+
+        (problem,) = database.verify().problems
+
+        assert problem.file == str(path)
+        with pytest.raises(CorruptionError, match=path.name):
+            database.backup(tmp_path / "backup")
+        assert not (tmp_path / "backup").exists()
+        monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -39,8 +40,7 @@ class Daemon:
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
         self._lines: list[str] = []
-        self._listening = threading.Event()
-        self._readers: list[threading.Thread] = []
+        self._reader: threading.Thread | None = None
 
     @property
     def storage_path(self) -> Path:
@@ -52,31 +52,30 @@ class Daemon:
 
     def start(self, *arguments: str, wait: bool = True) -> Daemon:
         """Run `t4dm serve -p 0`; return once it is ready (or, with `wait=False`, once it listens)."""
-        self._lines.clear()
-        self._listening.clear()
+        # Of this life alone: the reader of one that was killed may still be at its last lines.
+        self.url, self._lines, listening = "", [], threading.Event()
         command = [sys.executable, "-m", "t4dm", "serve", "--port", "0", *arguments]
         self.process = subprocess.Popen(
             command, env=self.env, cwd=self.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
-        reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
-        reader.start()
-        self._readers.append(reader)
-        if not self._listening.wait(START_TIMEOUT_S) or not self.url:
+        self._reader = threading.Thread(target=self._read, args=(self.process, self._lines, listening), daemon=True)
+        self._reader.start()
+        if not listening.wait(START_TIMEOUT_S) or not self.url:
             raise AssertionError(f"the daemon did not start:\n{self.output}")
         if wait:
             self.wait_ready()
         return self
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: subprocess.Popen[str], lines: list[str], listening: threading.Event) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self._lines.append(line)
+            lines.append(line)
             if found := _LISTENING.search(line):
                 self.url = found.group(1)
                 self.env["T4DM_URL"] = self.url
-                self._listening.set()
+                listening.set()
         process.stdout.close()
-        self._listening.set()
+        listening.set()
 
     def wait_ready(self) -> None:
         assert self.process is not None
@@ -86,8 +85,9 @@ class Daemon:
             while time.monotonic() < deadline:
                 if self.process.poll() is not None:
                     raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.output}")
-                if http.get(f"{self.url}/readyz").status_code == 200:
-                    return
+                with contextlib.suppress(httpx.TransportError):  # it may end meanwhile: the next turn tells
+                    if http.get(f"{self.url}/readyz").status_code == 200:
+                        return
                 pause.wait(0.05)
         raise AssertionError(f"the daemon did not become ready:\n{self.output}")
 
@@ -109,13 +109,13 @@ class Daemon:
     def wait(self, timeout_s: float) -> int:
         assert self.process is not None
         code = self.process.wait(timeout_s)
-        for reader in self._readers:
-            reader.join(10.0)
+        if self._reader is not None:
+            self._reader.join(10.0)
         return code
 
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
+        if self.process is not None:
+            self.kill()  # does nothing to one that has ended
 
     def run_cli(
         self, *arguments: str, stdin: str | None = None, timeout_s: float = 60.0

@@ -89,6 +89,10 @@ class SearchFields(SelectionFields, total=False):
     as_of: Time | None
     known_at: Time | None
     mode: m.SearchMode | None
+    weights: m.SearchWeights | Mapping[str, float]
+    abstain_below: float | None
+    mmr: m.Mmr | Mapping[str, float] | None
+    collapse: bool | None
     include: Sequence[m.Include]
     show_expired: bool
 

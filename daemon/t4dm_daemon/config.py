@@ -16,6 +16,8 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from t4dm_daemon.storage.t4dx.analysis import languages
+
 CLIENT_VARIABLES = frozenset(("T4DM_URL", "T4DM_API_KEY"))
 """Variables of the client, which share the prefix."""
 
@@ -56,6 +58,36 @@ class EmbeddingSettings(BaseModel):
     max_batch: int = Field(32, ge=1, le=1024, description="Texts embedded in one model call.")
     max_waiting: int = Field(20_000, ge=1, description="Texts that may wait; more answers 503.")
     cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="Memory for cached embeddings.")
+
+
+class SearchSettings(BaseModel):
+    """How questions are answered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    language: str = Field(
+        "english", description="Of the texts, for stemming and stop words: a Snowball language, or `none`."
+    )
+    candidates: int = Field(100, ge=10, le=1000, description="Memories that each signal proposes.")
+    abstain_below: float = Field(
+        0.05, ge=0, le=1, description="A question whose best hit is less likely than this to answer it has no hits."
+    )
+    actor_fields: Annotated[list[str], NoDecode] = Field(
+        default_factory=lambda: ["speaker", "actor", "author", "sender", "user_id", "agent_id"],
+        description="Where a memory says whose words it holds: metadata keys and columns, separated by commas.",
+    )
+
+    @field_validator("language")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in languages():
+            raise ValueError(f"there is no language {value!r}; known: {', '.join(languages())}")
+        return value
+
+    @field_validator("actor_fields", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class ServerSettings(BaseModel):
@@ -102,6 +134,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="Lines for people, or one JSON object per line.")
     storage: StorageSettings = Field(default_factory=StorageSettings)
     embedding: EmbeddingSettings = Field(default_factory=EmbeddingSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
 
     @field_validator("allowed_hosts", mode="before")

@@ -33,7 +33,7 @@ from t4dm_daemon.embedding.queue import EmbeddingQueue
 from t4dm_daemon.memory.backend import ServiceBackend, raise_for_caller
 from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.maintenance import Maintenance
-from t4dm_daemon.memory.service import MemoryService
+from t4dm_daemon.memory.service import MemoryService, SearchDefaults
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
 from t4dm_daemon.persistence import data_dir
 from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
@@ -56,6 +56,8 @@ FEATURES: Final = (
     "purge",
     "compaction",
     "backup",
+    "hybrid_search",
+    "explain",
 )
 _WARM_UP_TEXT: Final = "a first sentence, so that the first question is fast"
 
@@ -135,6 +137,11 @@ class Runtime:
             queue,
             deadline_s=settings.server.deadline_s,
             bulk_deadline_s=settings.server.bulk_deadline_s,
+            search=SearchDefaults(
+                candidates=settings.search.candidates,
+                abstain_below=settings.search.abstain_below,
+                actor_fields=tuple(settings.search.actor_fields),
+            ),
         )
         self._enter("ready")
         logger.info("ready", extra={"store": str(store), "embedder": queue.identity, "spaces": len(spaces.names())})
@@ -254,7 +261,7 @@ class Runtime:
             uptime_s=self.uptime_s,
             storage_path=str(self.settings.store),
             embedder=self.model_state(),
-            signals=["dense"],
+            signals=["dense", "lexical", "graph"],
         )
 
     @staticmethod
@@ -317,6 +324,7 @@ def open_store(settings: Settings, *, owner: Mapping[str, Any]) -> Database:
         ann_min_rows=storage.ann_min_rows,
         verify=storage.verify,
         archive=storage.archive,
+        language=settings.search.language,
         owner=owner,
     )
 

@@ -55,7 +55,7 @@ def test_the_store_has_every_kind_of_file(store: Path) -> None:
     kinds = {path.name.split("-")[0] for path in _files(store)}
 
     assert {"FORMAT", "CATALOG", "CURRENT", "MANIFEST", "columns.bin", "blobs.bin", "vectors.f32"} <= kinds
-    assert {"index.faiss", "edges.bin", "000001", "000000000001.wal"} <= kinds
+    assert {"index.faiss", "index.text", "edges.bin", "000001", "000000000001.wal"} <= kinds
 
 
 @pytest.mark.parametrize("damage", ["removed", "emptied", "cut", "grown", "flipped"])
@@ -74,7 +74,7 @@ def test_a_damaged_file_is_refused_by_name_or_built_again(store: Path, tmp_path:
             new = {"emptied": b"", "cut": content[: len(content) // 2], "grown": bytes(content) + b"x"}
             (root / name).write_bytes(new.get(damage, bytes(content)))
 
-        if name.name == "index.faiss":
+        if name.name in ("index.faiss", "index.text"):  # derived: built again
             assert _read(root) == wanted
             continue
         if name.suffix == ".wal" and damage in ("cut", "emptied", "flipped"):

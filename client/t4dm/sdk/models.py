@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, Strict, model_validator
 
 from t4dm.sdk.model_bases import Answer, Request
+from t4dm.sdk.search_models import Mmr, SearchWeights
 from t4dm.sdk.wire_types import (
     MAX_BATCH,
     MAX_CONTENT_BYTES,
@@ -86,6 +87,7 @@ __all__ = [
     "Memory",
     "MemoryList",
     "Metadata",
+    "Mmr",
     "ModelState",
     "OnConflict",
     "OrderBy",
@@ -95,6 +97,7 @@ __all__ = [
     "SearchAnswer",
     "SearchMode",
     "SearchRequest",
+    "SearchWeights",
     "Selection",
     "Space",
     "SpaceList",
@@ -318,9 +321,15 @@ class TimeRange(Request):
 
     model_config = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
 
+    @model_validator(mode="after")
+    def _is_forward(self) -> TimeRange:
+        if self.from_ is not None and self.to is not None and self.to <= self.from_:
+            raise ValueError("to must be later than from")
+        return self
+
 
 class SearchRequest(Selection):
-    """Find memories by meaning."""
+    """Find memories by meaning, by words, and by what they are linked to."""
 
     query: Content | None = None
     vector: Vector | None = None
@@ -333,7 +342,20 @@ class SearchRequest(Selection):
     time_range: TimeRange | None = None
     as_of: Time | None = None
     known_at: Time | None = None
-    mode: SearchMode | None = Field(default=None, description="Absent: the best mode this version has.")
+    mode: SearchMode | None = Field(
+        default=None,
+        description="hybrid: all signals (the default with a query) · vector: nearest neighbours only (with a vector "
+        "alone) · lexical: words only · graph: what is linked to the best hits.",
+    )
+    weights: SearchWeights = Field(default_factory=SearchWeights)
+    abstain_below: Unit | None = Field(
+        default=None,
+        description="No hits at all unless the best is at least this likely to answer; absent: as the daemon is set.",
+    )
+    mmr: Mmr | None = None
+    collapse: Bool | None = Field(
+        default=None, description="Show memories that say the same once. Absent: in every mode but vector."
+    )
     include: list[Include] = Field(default_factory=list[Include], max_length=8)
     show_expired: Bool = False
 
@@ -348,7 +370,12 @@ class Hit(Answer):
     memory: Memory
     score: float = Field(description="In [0, 1], higher is better.")
     similarity: float | None = Field(default=None, description="Raw cosine in [-1, 1]; null if not a vector hit.")
-    explain: dict[str, float] | None = Field(default=None, description="The contribution of each signal.")
+    explain: dict[str, float] | None = Field(
+        default=None, description="The contribution of each signal; they sum to the score."
+    )
+    ranks: dict[str, int] | None = Field(
+        default=None, description="With `explain`: its place, from 1, among what each signal proposed."
+    )
 
 
 class SearchAnswer(Answer):

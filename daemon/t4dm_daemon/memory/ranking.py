@@ -1,92 +1,218 @@
 """From a question to ranked hits.
 
-A `Signal` proposes candidates, each with its own raw score; the ranker fuses what the signals say. Today
-there is one signal, the dense one. Its score is the cosine moved to [0, 1]: (1 + cos) / 2, which keeps the
-order and makes `min_score` mean the same in every space of one model.
+    probe      every signal proposes candidates; each candidate gets what all signals say (`storage.Probe`)
+    fuse       contributions are weighted and added (`signals.py`)
+    spread     activation flows from the best hits along links, and may bring in others (`spreading.py`)
+    calibrate  the sum becomes a score in [0, 1] that means the same on every store (`calibration.py`)
+    thin out   near-duplicates are shown once, and where it is asked for, hits that differ are preferred (MMR)
+
+Modes: `hybrid` uses all of it; `lexical` leaves out vectors, `graph` words and vectors are only where it starts from;
+`vector` is the plain neighbour search of the store, and its score is (1 + cosine) / 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from t4dm.sdk import models as m
 from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.core.item import Item
-from t4dm_daemon.storage.protocol import StorageBackend, View
+from t4dm_daemon.memory.calibration import CONSIDERED, confidence
+from t4dm_daemon.memory.diversity import diverse, without_duplicates
+from t4dm_daemon.memory.question import Understood
+from t4dm_daemon.memory.signals import Contributions, Scales, contributions
+from t4dm_daemon.memory.spreading import SEEDS, spread
+from t4dm_daemon.storage.protocol import Candidate, Probe, StorageBackend, View
+
+MODES: Final[tuple[m.SearchMode, ...]] = ("hybrid", "vector", "lexical", "graph")
+SIGNALS: Final = ("dense", "lexical", "window")
+"""Those that propose candidates, and have ranks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, with everything a signal needs."""
+    """What is asked, with everything that ranking needs.
 
-    text: str | None
+    Attributes:
+        asked: What the text asks; None for a question that is only a vector.
+        vector: Of the text without names, or the caller's own; None leaves meaning out.
+        where: What passes.
+        view: What is seen.
+        now: The present of the read, in microseconds.
+        limit: Hits wanted.
+        mode: See the module.
+        weights: Of the signals.
+        min_score: Hits below it are left out.
+        abstain_below: Without this much confidence there is no answer.
+        mmr: Preference for hits that differ.
+        collapse: Show near-duplicates once.
+        candidates: How many each signal proposes.
+        actor_fields: Where memories say whose they are.
+        with_vectors: Items carry their vectors.
+    """
+
+    asked: Understood | None
     vector: npt.NDArray[np.float32] | None
     where: Filter | None
     view: View
+    now: int
     limit: int
+    mode: m.SearchMode
+    weights: m.SearchWeights
     min_score: float | None = None
+    abstain_below: float = 0.0
+    mmr: m.Mmr | None = None
+    collapse: bool = True
+    candidates: int = 100
+    actor_fields: Sequence[str] = ()
     with_vectors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A ranked memory and the contribution of each signal to its score."""
+    """A ranked memory: its score is the sum of the contributions."""
 
     item: Item
     score: float
     similarity: float | None
-    contributions: Mapping[str, float] = field(default_factory=dict)
+    contributions: Contributions = field(default_factory=dict)
+    ranks: dict[str, int] = field(default_factory=dict)
 
 
-class Signal(Protocol):
-    """One way to find memories."""
-
-    name: str
-
-    def hits(self, question: Question, backend: StorageBackend) -> list[Hit]:
-        """Return at most `question.limit` hits, best first."""
-        ...
-
-
-class DenseSignal:
-    """Nearness of meaning: cosine between the question's embedding and the memory's."""
-
-    name = "dense"
-
-    def hits(self, question: Question, backend: StorageBackend) -> list[Hit]:
-        if question.vector is None:
-            return []
-        least = -1.0 if question.min_score is None else 2.0 * question.min_score - 1.0
-        found = backend.search(
-            question.vector,
-            question.limit,
-            where=question.where,
-            view=question.view,
-            min_similarity=least,
-            with_vectors=question.with_vectors,
-        )
-        return [self._hit(scored.item, scored.similarity) for scored in found]
-
-    def _hit(self, item: Item, similarity: float) -> Hit:
-        score = min(1.0, max(0.0, (1.0 + similarity) / 2.0))
-        return Hit(item, score, similarity, {self.name: score})
-
-
-class Ranker:
-    """Answer a question from the signals of a mode."""
-
-    def __init__(self, modes: Mapping[str, Sequence[Signal]]) -> None:
-        self._modes = modes
+@dataclass(slots=True)
+class _Fused:
+    candidate: Candidate
+    parts: Contributions
 
     @property
-    def modes(self) -> list[str]:
-        return list(self._modes)
+    def total(self) -> float:
+        return sum(self.parts.values())
 
-    def rank(self, mode: str, question: Question, backend: StorageBackend) -> list[Hit]:
-        """Return hits by score, ties by id. With one signal its order already is that."""
-        (signal,) = self._modes[mode]
-        return signal.hits(question, backend)
+
+def rank(question: Question, backend: StorageBackend) -> list[Hit]:
+    """Return hits by score, ties by id; empty when nothing is relevant."""
+    if question.mode == "vector":
+        return _thinned(_nearest(question, backend), question)
+    weights = _weights_of(question)
+    is_dense = weights.dense > 0 or question.mode == "graph"
+    probe = backend.probe(
+        vector=question.vector if is_dense else None,
+        text=None if question.asked is None else question.asked.nameless,
+        k=max(question.candidates, 2 * question.limit),
+        where=question.where,
+        view=question.view,
+        with_vectors=True,
+    )
+    candidates = probe.candidates()
+    scales = Scales(candidates)
+    fused = {one.item.id: _Fused(one, _parts(one, scales, question, weights)) for one in candidates}
+    if weights.graph:
+        _spread(probe, fused, scales, question, weights)
+    if question.mode == "graph":
+        fused = {name: one for name, one in fused.items() if "graph" in one.parts}
+    ordered = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))
+    return _thinned(_calibrated(ordered, question), question)
+
+
+def _weights_of(question: Question) -> m.SearchWeights:
+    if question.mode == "lexical":
+        return question.weights.model_copy(update={"dense": 0.0, "graph": 0.0})
+    return question.weights
+
+
+def _parts(one: Candidate, scales: Scales, question: Question, weights: m.SearchWeights) -> Contributions:
+    return contributions(
+        one,
+        scales,
+        weights,
+        question.asked,
+        now=question.now,
+        is_timeless=question.view.as_of is not None,
+        actor_fields=question.actor_fields,
+    )
+
+
+def _spread(
+    probe: Probe, fused: dict[str, _Fused], scales: Scales, question: Question, weights: m.SearchWeights
+) -> None:
+    """Let activation flow from the best, and add to `fused` what it reaches."""
+    best = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))[:SEEDS]
+    if not best or best[0].total <= 0:
+        return
+    top = best[0].total
+    reached = spread(probe, {one.candidate.item.id: max(0.0, one.total) / top for one in best})
+    for one in probe.among(name for name in reached if name not in fused):
+        fused[one.item.id] = _Fused(one, _parts(one, scales, question, weights))
+    for name, activation in reached.items():
+        if name in fused:
+            fused[name].parts["graph"] = weights.graph * activation
+
+
+def _calibrated(ordered: Sequence[_Fused], question: Question) -> list[Hit]:
+    sure = confidence(one.candidate for one in ordered[:CONSIDERED])
+    if not ordered or sure < question.abstain_below or ordered[0].total <= 0:
+        return []
+    factor = sure / ordered[0].total
+    ranks = _ranks([one.candidate for one in ordered])
+    hits = []
+    for one in ordered:
+        parts = {name: factor * part for name, part in one.parts.items()}
+        score = sum(parts.values())
+        if score < 0:  # what is outdated and hardly fits: it may be shown, as worth nothing
+            parts["floor"] = -score
+            score = 0.0
+        item = one.candidate.item
+        hits.append(Hit(item, score, one.candidate.similarity, parts, ranks[item.id]))
+    return hits
+
+
+def _ranks(candidates: Sequence[Candidate]) -> dict[str, dict[str, int]]:
+    """Return for each id its place in the signals that know it, from 1."""
+    ranks: dict[str, dict[str, int]] = {one.item.id: {} for one in candidates}
+    known = {
+        "dense": [(one.similarity, one.item.id) for one in candidates if one.similarity is not None],
+        "lexical": [(one.lexical, one.item.id) for one in candidates if one.lexical > 0],
+        "window": [(one.window, one.item.id) for one in candidates if one.window > 0],
+    }
+    for signal in SIGNALS:
+        for place, (_, name) in enumerate(sorted(known[signal], key=lambda one: (-one[0], one[1])), 1):
+            ranks[name][signal] = place
+    return ranks
+
+
+def _nearest(question: Question, backend: StorageBackend) -> list[Hit]:
+    if question.vector is None:
+        return []
+    is_thinned = question.collapse or question.mmr is not None
+    found = backend.search(
+        question.vector,
+        max(question.limit, question.mmr.fetch_k if question.mmr else 0) * (2 if question.collapse else 1),
+        where=question.where,
+        view=question.view,
+        with_vectors=question.with_vectors or is_thinned,
+    )
+    hits = []
+    for place, one in enumerate(found, 1):
+        score = min(1.0, max(0.0, (1.0 + one.similarity) / 2.0))
+        hits.append(Hit(one.item, score, one.similarity, {"dense": score}, {"dense": place}))
+    return hits
+
+
+def _thinned(hits: Sequence[Hit], question: Question) -> list[Hit]:
+    """Return what is shown of ranked hits."""
+    if question.min_score is not None:
+        hits = [hit for hit in hits if hit.score >= question.min_score]
+    if question.collapse:
+        hits = without_duplicates(hits, question.limit if question.mmr is None else question.mmr.fetch_k)
+    if question.mmr is not None:
+        hits = diverse(hits[: question.mmr.fetch_k], question.limit, question.mmr.lambda_)
+    shown = hits[: question.limit]
+    if question.with_vectors:
+        return list(shown)
+    return [dataclasses.replace(hit, item=dataclasses.replace(hit.item, vector=None)) for hit in shown]

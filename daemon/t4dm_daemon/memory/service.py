@@ -23,20 +23,21 @@ import numpy as np
 import numpy.typing as npt
 
 from t4dm.sdk import models as m
-from t4dm_daemon.core.clock import UNBOUNDED, to_micros
+from t4dm_daemon.core.clock import OPEN, UNBOUNDED, to_micros
 from t4dm_daemon.core.errors import (
     ConflictError,
     DimensionMismatchError,
     InvalidInputError,
-    ModeNotAvailableError,
     NotFoundError,
     VectorRequiredError,
 )
+from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.core.ids import new_id
 from t4dm_daemon.core.item import MUTABLE_FIELDS, Item
 from t4dm_daemon.memory import deletion, filters, records
 from t4dm_daemon.memory.history import Event, events
-from t4dm_daemon.memory.ranking import DenseSignal, Hit, Question, Ranker
+from t4dm_daemon.memory.question import Understood, understand
+from t4dm_daemon.memory.ranking import MODES, Hit, Question, rank
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
 from t4dm_daemon.memory.turns import MAX_ATTEMPTS, Turns
 from t4dm_daemon.storage.protocol import (
@@ -69,6 +70,21 @@ class Stored:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class SearchDefaults:
+    """What a search does that does not say.
+
+    Attributes:
+        candidates: Memories that each signal proposes.
+        abstain_below: Confidence without which there is no answer.
+        actor_fields: Where a memory says whose words it holds.
+    """
+
+    candidates: int = 100
+    abstain_below: float = 0.0
+    actor_fields: tuple[str, ...] = ("speaker", "user_id", "agent_id")
+
+
 class MemoryService:
     """Everything one can do with memories.
 
@@ -77,20 +93,29 @@ class MemoryService:
         embedder: Embeds texts; its calls block until the model has answered.
         deadline_s: Longest wait for the embedder.
         bulk_deadline_s: The same for a batch.
+        search: What a search does that does not say.
     """
 
-    def __init__(self, spaces: Spaces, embedder: TextEmbedder, *, deadline_s: float, bulk_deadline_s: float) -> None:
+    def __init__(
+        self,
+        spaces: Spaces,
+        embedder: TextEmbedder,
+        *,
+        deadline_s: float,
+        bulk_deadline_s: float,
+        search: SearchDefaults = SearchDefaults(),
+    ) -> None:
         self.spaces = spaces
+        self._search = search
         self._embedder = embedder
         self._deadline_s = deadline_s
         self._bulk_deadline_s = bulk_deadline_s
-        self._ranker = Ranker({"vector": [DenseSignal()]})
         self._turns = Turns()
 
     @property
     def modes(self) -> list[str]:
         """The search modes this version has."""
-        return self._ranker.modes
+        return list(MODES)
 
     # Writing ------------------------------------------------------------------------------------------
 
@@ -326,35 +351,70 @@ class MemoryService:
         """Return the best hits, best first; empty when nothing is relevant.
 
         Raises:
-            ModeNotAvailableError: The mode belongs to a later version.
+            NotFoundError: There is no such space.
+            VectorRequiredError: The mode needs a vector, and the space's callers bring theirs.
         """
-        mode = request.mode or "vector"
-        if mode not in self._ranker.modes:
-            have = ", ".join(self._ranker.modes)
-            raise ModeNotAvailableError(f"search mode {mode!r} is not available yet; available: {have}", mode=mode)
+        mode = request.mode or ("vector" if request.query is None else "hybrid")
+        if request.query is None and mode == "lexical":
+            raise InvalidInputError("searching by words needs a query", field="query")
         where = filters.search_filter(request)
         handle = self.spaces.open(request.space)
-        if request.vector is not None:
-            vector = records.to_vector(request.vector)
-        elif handle.embeds:
-            assert request.query is not None  # the model guarantees a question
-            vector = self._embedder.embed([request.query], timeout_s=self._deadline_s)[0]
-        else:
-            raise VectorRequiredError(
-                f"the vectors of space {handle.name!r} come from its callers: search it with a vector",
-                space=handle.name,
-            )
-        _check_dimension(handle, vector)
+        view = _view(request, show_expired=request.show_expired)
+        now = min(time.time_ns() // 1000, view.known_at if view.known_at is not None else OPEN)
+        asked = None
+        if request.query is not None and mode != "vector":
+            asked = self._understand(handle, request, where, view, view.as_of if view.as_of is not None else now)
+        vector = self._vector_for(handle, request, mode, asked)
+        limit = request.k + request.offset
+        default = self._search.abstain_below
         question = Question(
-            text=request.query,
+            asked=asked,
             vector=vector,
             where=where,
-            view=_view(request, show_expired=request.show_expired),
-            limit=request.k + request.offset,
+            view=view,
+            now=now,
+            limit=limit,
+            mode=mode,
+            weights=request.weights,
             min_score=request.min_score,
+            abstain_below=default if request.abstain_below is None else request.abstain_below,
+            mmr=request.mmr,
+            collapse=mode != "vector" if request.collapse is None else request.collapse,
+            candidates=self._search.candidates,
+            actor_fields=self._search.actor_fields,
             with_vectors="vector" in request.include,
         )
-        return self._ranker.rank(mode, question, handle.backend)[request.offset :]
+        return rank(question, handle.backend)[request.offset :]
+
+    def _understand(
+        self, handle: SpaceHandle, request: m.SearchRequest, where: Filter | None, view: View, now: int
+    ) -> Understood:
+        assert request.query is not None
+        counted = handle.backend.count_values(self._search.actor_fields, where=where, view=view)
+        actors = {value for field in counted for value, _ in field if isinstance(value, str)}
+        return understand(request.query, actors, now=now)
+
+    def _vector_for(
+        self, handle: SpaceHandle, request: m.SearchRequest, mode: m.SearchMode, asked: Understood | None
+    ) -> Vectors | None:
+        """Return what is looked for by meaning; None where words alone are asked."""
+        if request.vector is not None:
+            vector = records.to_vector(request.vector)
+            _check_dimension(handle, vector)
+            return vector
+        if mode == "lexical" or (mode == "hybrid" and (not handle.embeds or not request.weights.dense)):
+            return None
+        if not handle.embeds:
+            raise VectorRequiredError(
+                f"the vectors of space {handle.name!r} come from its callers: search it with a vector, or by words "
+                "(mode lexical)",
+                space=handle.name,
+            )
+        assert request.query is not None  # the model guarantees a question
+        text = request.query if asked is None else asked.nameless
+        embedded: Vectors = self._embedder.embed([text], timeout_s=self._deadline_s)[0]
+        _check_dimension(handle, embedded)
+        return embedded
 
     def list(self, request: m.ListRequest) -> tuple[list[Item], int, str | None]:
         """Return one page, the total, and the cursor of the next page (None at the end)."""

@@ -6,7 +6,7 @@ All methods are synchronous and may be called from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -146,6 +146,41 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """What every signal says of one item in answer to a question.
+
+    Attributes:
+        item: The item.
+        similarity: Cosine to the question's vector, in [-1, 1]; None where either has none.
+        lexical: BM25 of its text, >= 0.
+        window: BM25 of its text together with the ones before and after it in its session, >= 0.
+        coverage: Share of the question's words, by their idf, that this window holds; in [0, 1].
+    """
+
+    item: Item
+    similarity: float | None
+    lexical: float
+    window: float
+    coverage: float
+
+
+class Probe(Protocol):
+    """One question to a space, as of one moment however often it is asked."""
+
+    def candidates(self) -> list[Candidate]:
+        """Return what any of the signals proposes, each with what all of them say of it; in no order."""
+        ...
+
+    def among(self, ids: Iterable[str]) -> list[Candidate]:
+        """Return the same of given items, of those that are seen and pass the filter."""
+        ...
+
+    def links(self, item_id: str) -> list[Edge]:
+        """Return the links at an item, as of the same moment."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A part of a scan.
 
@@ -200,6 +235,28 @@ class StorageBackend(Protocol):
         """Return the k most similar visible items that pass the filter, best first, ties by id.
 
         Always min(k, matches) hits. `exact=True` never uses a graph index.
+        """
+        ...
+
+    def probe(
+        self,
+        *,
+        vector: npt.NDArray[np.float32] | None,
+        text: str | None,
+        k: int,
+        where: Filter | None = None,
+        view: View = PRESENT,
+        with_vectors: bool = False,
+    ) -> Probe:
+        """Put a question to all signals at once; each proposes `k` candidates."""
+        ...
+
+    def count_values(
+        self, fields: Sequence[str], *, where: Filter | None = None, view: View = PRESENT
+    ) -> list[list[tuple[Any, int]]]:
+        """Return for each field (a label column or a metadata path) its distinct values and how many items have each.
+
+        Lists (`namespace`, `categories`) count as one value each; what is missing is not counted.
         """
         ...
 

@@ -108,7 +108,7 @@ async def search(request: Request, body: m.SearchRequest, at: ReachedDoors) -> R
                 )
                 entry = {"memory": memory, "score": hit.score, "similarity": hit.similarity}
                 if explained:
-                    entry["explain"] = dict(hit.contributions)
+                    entry |= {"explain": dict(hit.contributions), "ranks": dict(hit.ranks)}
                 results.append(entry)
             return {"results": results, "took_ms": took_ms}
 

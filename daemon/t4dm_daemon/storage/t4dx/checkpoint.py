@@ -20,13 +20,14 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from t4dm_daemon.core.errors import CorruptionError, StorageError
-from t4dm_daemon.storage.t4dx import checked
+from t4dm_daemon.storage.t4dx import checked, text_index
+from t4dm_daemon.storage.t4dx.analysis import Analyzer
 from t4dm_daemon.storage.t4dx.ann import BACKENDS, AnnIndex
 from t4dm_daemon.storage.t4dx.calibration import least_effort
 from t4dm_daemon.storage.t4dx.component import Component
@@ -34,6 +35,7 @@ from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.memtable import Memtable
 from t4dm_daemon.storage.t4dx.segment import Mutable, Segment, load_mutable
 from t4dm_daemon.storage.t4dx.segment_files import (
+    Arrays,
     Facts,
     FileFacts,
     check_file,
@@ -42,10 +44,12 @@ from t4dm_daemon.storage.t4dx.segment_files import (
     write_mutable,
     write_segment,
 )
+from t4dm_daemon.storage.t4dx.text_index import GrowingTextIndex, StoredTextIndex
 
 logger = logging.getLogger(__name__)
 
 MAX_BLOB_NAME: Final = 200
+_YIELD_S: Final = 0.0002
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,11 @@ class Pace:
             raise InterruptedError("the work was stopped")
 
 
+def yield_to_others() -> None:
+    """Let other threads have the interpreter, which work in Python would keep for 5 ms at a time."""
+    time.sleep(_YIELD_S)
+
+
 class Checkpoints:
     """Write checkpoints of one space, and load the newest.
 
@@ -104,8 +113,11 @@ class Checkpoints:
     guards `_next_segment` and `_reserved`.
     """
 
-    def __init__(self, fs: FileSystem, root: Path, *, ann: str, ann_min_rows: int, verify: bool) -> None:
+    def __init__(
+        self, fs: FileSystem, root: Path, *, ann: str, ann_min_rows: int, verify: bool, analyzer: Analyzer
+    ) -> None:
         self._fs = fs
+        self._analyzer = analyzer
         self._root = root
         self._ann = ann
         self._ann_min_rows = ann_min_rows
@@ -177,10 +189,50 @@ class Checkpoints:
             verify=self._verify,
         )
         self._load_index(segment)
+        self._load_text(segment)
         return segment
 
     def _segment_directory(self, number: int) -> Path:
         return self._root / "seg" / f"{number:06}"
+
+    # Text indexes -------------------------------------------------------------------------------------
+
+    def _load_text(self, segment: Segment) -> None:
+        """Load the segment's text index; one that is missing, damaged or of another language is made again later."""
+        facts = segment.facts.get(text_index.FILE)
+        if facts is None:
+            return
+        path = segment.directory / text_index.FILE
+        try:
+            content = check_file(self._fs, path, facts)
+            segment.text = StoredTextIndex(path, content, identity=self._analyzer.identity, rows=segment.rows)
+        except CorruptionError as error:
+            logger.warning("text index is built again", extra={"file": str(path), "reason": str(error)})
+
+    def write_text(self, segment: Segment, arrays: Arrays, *, pace: Callable[[], None]) -> None:
+        """Write a segment's text index durably, and let it be used. The manifest names it from the next one on.
+
+        Raises:
+            StorageFullError, StorageError, OSError: There is no new file, and none is named.
+        """
+        path = segment.directory / text_index.FILE
+        temporary = path.with_suffix(".tmp")
+        try:
+            facts = write_file(self._fs, temporary, text_index.pack(self._analyzer, arrays), pace=pace)
+            self._fs.adopt(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._fs.remove(temporary)
+            raise
+        content = self._fs.map(path)
+        segment.facts[path.name] = facts
+        segment.text = StoredTextIndex(path, content, identity=self._analyzer.identity, rows=segment.rows)
+
+    def build_text(self, segment: Segment, *, pace: Callable[[], None]) -> None:
+        """Make a segment's text index from its texts. Raises as `write_text` does, and CorruptionError."""
+        index = GrowingTextIndex(self._analyzer)
+        index.extend(segment.content, segment.rows, pace=pace)
+        self.write_text(segment, index.arrays(), pace=pace)
 
     # Graph indexes ------------------------------------------------------------------------------------
 
@@ -305,6 +357,9 @@ class Checkpoints:
                 self.abandon(number)  # the flush lock is held: nobody else removes strangers meanwhile
                 files = write_segment(fs, directory, source_of(component))
                 made[component] = segment = Segment(fs, directory, number=number, facts=files, mutable=mutable)
+                index = component.text_index(self._analyzer, component.rows, pace=yield_to_others)
+                assert isinstance(index, GrowingTextIndex)
+                self.write_text(segment, index.arrays(), pace=yield_to_others)
             else:
                 assert isinstance(component, Segment)
                 segment = component

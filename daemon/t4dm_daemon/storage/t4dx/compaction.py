@@ -21,6 +21,7 @@ from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.merge import merge, plan
 from t4dm_daemon.storage.t4dx.segment import Segment
 from t4dm_daemon.storage.t4dx.state import SpaceState
+from t4dm_daemon.storage.t4dx.text_index import StoredTextIndex
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +136,8 @@ class Compactor:
         self._cancel = threading.Event()
         self._without_index: set[int] = set()
         """Segments whose graph could not be built; it is not tried again before the next start."""
+        self._without_text: set[int] = set()
+        """The same of text indexes."""
 
     def segments(self) -> list[Segment]:
         return [one for one in self._state.components if isinstance(one, Segment)]
@@ -201,10 +204,30 @@ class Compactor:
             self._merge(segments[chosen.start : chosen.stop], pace=pace)
             return True
         for segment in segments:
+            if self._wants_text(segment):
+                self._build_text(segment, pace)
+                return True
             if self._wants_index(segment):
                 self._build_index(segment, pace)
                 return True
         return False
+
+    def _wants_text(self, segment: Segment) -> bool:
+        return not isinstance(segment.text, StoredTextIndex) and segment.number_in_manifest not in self._without_text
+
+    def _build_text(self, segment: Segment, pace: Pace) -> None:
+        """Write the text index of a segment that has none; where that fails it is made in memory when asked for."""
+        try:
+            self._checkpoints.build_text(segment, pace=pace)
+        except InterruptedError:
+            raise
+        except (OSError, StorageError) as error:
+            self._without_text.add(segment.number_in_manifest)
+            logger.warning(
+                "a text index was not saved", extra={"segment": segment.number_in_manifest, "reason": str(error)}
+            )
+            return
+        self._flusher.flush(force=True)
 
     def _wants_index(self, segment: Segment) -> bool:
         return (
@@ -259,7 +282,7 @@ class Compactor:
                 return
             segments = self.segments()
             if self._policy.pick([_summary(one) for one in segments]) is None and not any(
-                self._wants_index(one) for one in segments
+                self._wants_index(one) or self._wants_text(one) for one in segments
             ):
                 return
             self._thread = threading.Thread(target=self._work, name="t4dx-merge", daemon=True)

@@ -12,7 +12,7 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,9 +22,11 @@ from t4dm_daemon.core.clock import OPEN
 from t4dm_daemon.core.filter import MISSING, metadata_value
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.storage.protocol import View
+from t4dm_daemon.storage.t4dx.analysis import Analyzer
 from t4dm_daemon.storage.t4dx.ann import AnnIndex
 from t4dm_daemon.storage.t4dx.edges import EdgeBlock
 from t4dm_daemon.storage.t4dx.schema import LABELS, LISTS, MUTABLE, NUMBERS, PURGED, unpack_blob
+from t4dm_daemon.storage.t4dx.text_index import GrowingTextIndex, TextIndex
 
 MAX_CACHED_PATHS: Final = 32
 _ITEM_NUMBERS: Final = tuple(name for name in NUMBERS if name != "inv_norm")
@@ -81,11 +83,34 @@ class PathColumn:
         self.codes = np.concatenate((self.codes, fresh))
         self.rows = rows
 
+    @classmethod
+    def joined(cls, parts: Iterable[tuple[PathColumn, npt.NDArray[np.int64]]]) -> PathColumn:
+        """Return the columns of chosen rows, one after the other."""
+        joined = cls()
+        codes = [joined.codes]
+        for part, rows in parts:
+            renumbered = np.full(len(part.values) + 1, -1, np.int32)
+            for name, code in part._codes_of.items():
+                renumbered[code] = joined._codes_of.setdefault(name, len(joined.values))
+                if renumbered[code] == len(joined.values):
+                    joined.values.append(part.values[code])
+            codes.append(renumbered[part.codes[rows]])  # -1 is the last entry
+        joined.codes = np.concatenate(codes)
+        joined.rows = len(joined.codes)
+        return joined
+
+    def copy(self) -> PathColumn:
+        copied = PathColumn()
+        copied.codes, copied.rows = self.codes, self.rows
+        copied.values, copied._codes_of = list(self.values), dict(self._codes_of)
+        return copied
+
 
 class Component(ABC):
     """Rows with their columns. Memtable and segment say where texts and vectors come from.
 
-    `_paths` is guarded by `_paths_lock`; everything else is written by the engine's writer only.
+    `_paths` and the making of `text` are guarded by `_paths_lock`; everything else is written by the engine's writer
+    only.
     """
 
     def __init__(
@@ -108,6 +133,8 @@ class Component(ABC):
         self.index: AnnIndex | None = None
         self.effort = 0
         """`ef` at which the graph finds enough of ten neighbours (`calibration.py`)."""
+        self.text: TextIndex | None = None
+        """The terms of the rows; None until they are first asked for, or loaded."""
         self._paths: OrderedDict[str, PathColumn] = OrderedDict()
         self._paths_lock = threading.Lock()
 
@@ -165,21 +192,53 @@ class Component(ABC):
         return first
 
     def path_column(self, path: str, rows: int) -> PathColumn:
-        """Return a metadata path as a column, read from the blobs when it is first asked for."""
+        """Return a metadata path as a column, read from the texts when it is first asked for."""
+        (column,) = self.read_paths([path], rows)
+        return column
+
+    def read_paths(self, paths: Sequence[str], rows: int) -> list[PathColumn]:
+        """Return several metadata paths as columns; what is not known yet of any of them is read in one pass."""
         with self._paths_lock:
-            column = self._paths.get(path)
-            if column is None:
-                column = self._paths[path] = PathColumn()
-                while len(self._paths) > MAX_CACHED_PATHS:
-                    self._paths.popitem(last=False)
-            else:
+            columns = []
+            for path in paths:
+                columns.append(self._paths.setdefault(path, PathColumn()))
                 self._paths.move_to_end(path)
-            if column.rows < rows:
-                column.extend((metadata_value(self.metadata(row), path) for row in range(column.rows, rows)), rows)
-            return column
+            while len(self._paths) > max(MAX_CACHED_PATHS, len(paths)):
+                self._paths.popitem(last=False)
+            behind = [(path, one, one.rows) for path, one in zip(paths, columns, strict=True) if one.rows < rows]
+            if behind:
+                first = min(known for _, _, known in behind)
+                found: list[list[Any]] = [[] for _ in behind]
+                for row in range(first, rows):
+                    metadata = self.metadata(row)
+                    for (path, _, known), values in zip(behind, found, strict=True):
+                        if row >= known:
+                            values.append(metadata_value(metadata, path) if metadata else MISSING)
+                for (_, column, _), values in zip(behind, found, strict=True):
+                    column.extend(iter(values), rows)
+            return columns
+
+    def copy_paths(self) -> OrderedDict[str, PathColumn]:
+        """Return the metadata columns that have been read."""
+        with self._paths_lock:
+            return OrderedDict((path, column.copy()) for path, column in self._paths.items())
+
+    def text_index(self, analyzer: Analyzer, rows: int, *, pace: Callable[[], None] = lambda: None) -> TextIndex:
+        """Return the terms of at least the first `rows` rows, read from the texts where they are not indexed yet."""
+        with self._paths_lock:
+            index = self.text
+            if index is None:
+                index = self.text = GrowingTextIndex(analyzer)
+        if isinstance(index, GrowingTextIndex):
+            index.extend(self.content, rows, pace=pace)
+        return index
+
+    def content(self, row: int) -> str:
+        return unpack_blob(self.blob(row))[1]
 
     def metadata(self, row: int) -> Any:
-        return json.loads(unpack_blob(self.blob(row))[2])
+        text = unpack_blob(self.blob(row))[2]
+        return json.loads(text) if text != b"{}" else {}
 
     # Items --------------------------------------------------------------------------------------------
 

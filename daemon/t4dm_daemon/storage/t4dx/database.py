@@ -68,7 +68,7 @@ class Database:
     Args:
         root: The directory; created when absent, with access for the user alone.
         sync: "always": writes are on disk when they return; "off": when the system gets to it.
-        flush_items, ann, ann_min_rows, verify: See `T4DXEngine`.
+        flush_items, ann, ann_min_rows, verify, language: See `T4DXEngine`.
         clock: Transaction times.
         owner: Facts for whoever finds the directory locked, for example the URL.
         fs: The file system.
@@ -94,6 +94,7 @@ class Database:
         archive: Path | None = None,
         recover_until: int | None = None,
         read_only: bool = False,
+        language: str = "english",
         clock: RecordClock | None = None,
         owner: Mapping[str, Any] | None = None,
         fs: FileSystem | None = None,
@@ -110,6 +111,7 @@ class Database:
             "merge_in_background": merge_in_background,
             "recover_until": recover_until,
             "read_only": read_only,
+            "language": language,
         }
         self._archive = archive
         self._read_only = read_only

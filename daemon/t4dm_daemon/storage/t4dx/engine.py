@@ -58,6 +58,7 @@ from t4dm_daemon.storage.protocol import (
     Write,
 )
 from t4dm_daemon.storage.t4dx import graph, query
+from t4dm_daemon.storage.t4dx.analysis import analyzer
 from t4dm_daemon.storage.t4dx.checkpoint import MAX_BLOB_NAME, Checkpoints
 from t4dm_daemon.storage.t4dx.commit import Command, CommitQueue
 from t4dm_daemon.storage.t4dx.compaction import MAX_LEVEL, CompactionReport, Compactor, MergePolicy, SizeTiered
@@ -65,6 +66,7 @@ from t4dm_daemon.storage.t4dx.component import Component
 from t4dm_daemon.storage.t4dx.flusher import Flusher
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.memtable import Memtable
+from t4dm_daemon.storage.t4dx.probe import TextProbe
 from t4dm_daemon.storage.t4dx.schema import (
     DELETE,
     INSERT,
@@ -85,7 +87,7 @@ from t4dm_daemon.storage.t4dx.schema import (
 from t4dm_daemon.storage.t4dx.segment import Segment
 from t4dm_daemon.storage.t4dx.segment_files import Facts, check_file
 from t4dm_daemon.storage.t4dx.state import SpaceState, meaning_of
-from t4dm_daemon.storage.t4dx.statistics import count
+from t4dm_daemon.storage.t4dx.statistics import count, count_values
 from t4dm_daemon.storage.t4dx.verify import find_broken
 from t4dm_daemon.storage.t4dx.wal import Wal
 
@@ -115,6 +117,7 @@ class T4DXEngine:
         archive: Where log files go after they have been written to segments; None removes them.
         recover_until: Replay the log up to this transaction time, and drop what is later.
         read_only: Take no writes, and write nothing on close.
+        language: Of the texts, for stemming and stop words; see `analysis.languages`.
         fs: The file system.
 
     Raises:
@@ -138,6 +141,7 @@ class T4DXEngine:
         archive: Path | None = None,
         recover_until: int | None = None,
         read_only: bool = False,
+        language: str = "english",
         fs: FileSystem | None = None,
     ) -> None:
         self._fs = fs or FileSystem()
@@ -150,7 +154,10 @@ class T4DXEngine:
         self._log_bytes = 0
         self._pid = os.getpid()
         self._fs.make_directory(root)
-        self._checkpoints = Checkpoints(self._fs, root, ann=ann, ann_min_rows=ann_min_rows, verify=verify)
+        self._analyzer = analyzer(language)
+        self._checkpoints = Checkpoints(
+            self._fs, root, ann=ann, ann_min_rows=ann_min_rows, verify=verify, analyzer=self._analyzer
+        )
         segments, counters, stored = self._checkpoints.load()
         self._state = SpaceState(segments, counters, stored, dimension=dimension, lsn=self._checkpoints.lsn)
         self._wal = Wal(self._fs, root / "wal", store_id=store_id, sync=sync, archive=archive)
@@ -418,6 +425,41 @@ class T4DXEngine:
             exact=exact,
             with_vectors=with_vectors,
         )
+
+    def probe(
+        self,
+        *,
+        vector: npt.NDArray[np.float32] | None,
+        text: str | None,
+        k: int,
+        where: Filter | None = None,
+        view: View = PRESENT,
+        with_vectors: bool = False,
+    ) -> TextProbe:
+        """Put a question to all signals at once; each proposes `k` candidates. See `StorageBackend.probe`."""
+        if k < 1:
+            raise InvalidInputError("k is at least 1", k=k)
+        if vector is not None:
+            vector, _ = check_vector(vector)
+            if self._state.dimension is None:
+                vector = None
+            elif len(vector) != self._state.dimension:
+                raise DimensionMismatchError(self._state.dimension, len(vector))
+        return TextProbe(
+            self._snapshot(view),
+            self._analyzer,
+            vector=vector,
+            text=text,
+            where=where,
+            k=k,
+            with_vectors=with_vectors,
+        )
+
+    def count_values(
+        self, fields: Sequence[str], *, where: Filter | None = None, view: View = PRESENT
+    ) -> list[list[tuple[Any, int]]]:
+        """Return for each field its distinct values with their counts. See `StorageBackend.count_values`."""
+        return count_values(self._snapshot(view), fields, where)
 
     def scan(
         self,

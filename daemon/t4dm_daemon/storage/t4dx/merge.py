@@ -21,6 +21,8 @@ from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.schema import IMMUTABLE, LABELS, PURGED
 from t4dm_daemon.storage.t4dx.segment import Origin, Segment, merged_columns
 from t4dm_daemon.storage.t4dx.segment_files import RowSource, write_segment
+from t4dm_daemon.storage.t4dx.text_index import StoredTextIndex
+from t4dm_daemon.storage.t4dx.text_index import merged as merged_text
 
 _CHUNK_ROWS: Final = 4096
 Rows = npt.NDArray[np.int64]
@@ -73,6 +75,14 @@ def merge(
     facts = write_segment(fs, directory, _source(origins), pace=pace)
     # As they are now; what changes until readers see the segment is taken over then.
     segment = Segment(fs, directory, number=number, facts=facts, mutable=merged_columns(origins), level=level)
+    segment.adopt_paths(origins)
+    texts = [one.segment.text for one in origins]
+    stored = [one for one in texts if isinstance(one, StoredTextIndex)]
+    if len(stored) == len(origins):
+        parts = [(index, one.rows) for index, one in zip(stored, origins, strict=True)]
+        checkpoints.write_text(segment, merged_text(parts, pace=pace), pace=pace)
+    else:
+        checkpoints.build_text(segment, pace=pace)
     if checkpoints.may_have_index(segment):
         first = origins[0]
         base, start = None, 0

@@ -73,22 +73,15 @@ def search(
     with_vectors: bool,
 ) -> list[Scored]:
     """Return hits `offset` to `offset + k`, best first, ties by id."""
-    query64 = vector.astype(np.float64)
-    query64 /= math.sqrt(query64.dot(query64))
-    query = query64.astype(np.float32)
     wanted = k + offset
     found: list[tuple[float, int, Component]] = []
     for component, rows, mask in snapshot.masks(where):
-        candidates = _candidates(component, rows, mask, query, wanted, exact=exact)
-        vectors = component.vectors()
-        if not len(candidates) or vectors is None:
-            continue
-        gathered = vectors[candidates].astype(np.float64)
-        norms = np.sqrt(np.einsum("ij,ij->i", gathered, gathered))
-        similarities = np.round(np.einsum("ij,j->i", gathered, query64) / norms, DECIMALS)
+        candidates = nearest(component, rows, mask, vector, wanted, exact=exact)
         found += [
             (similarity, row, component)
-            for similarity, row in zip(similarities.tolist(), candidates.tolist(), strict=True)
+            for similarity, row in zip(
+                similarities(component, candidates, vector).tolist(), candidates.tolist(), strict=True
+            )
             if similarity >= min_similarity
         ]
     best = _best(found, wanted)[offset:]
@@ -111,13 +104,38 @@ def _best(found: list[tuple[float, int, Component]], wanted: int) -> list[tuple[
     return found[:wanted]
 
 
-def _candidates(
-    component: Component, rows: int, mask: Mask | None, query: npt.NDArray[np.float32], wanted: int, *, exact: bool
+def similarities(
+    component: Component, rows: npt.NDArray[np.int64], vector: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """Return the cosines of rows with a vector, in double precision, rounded: wherever a row lies, it has the same."""
+    vectors = component.vectors()
+    if vectors is None or not len(rows):
+        return np.empty(0)
+    gathered = vectors[rows].astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", gathered, gathered))
+    cosines: npt.NDArray[np.float64] = np.round(np.einsum("ij,j->i", gathered, _unit(vector)) / norms, DECIMALS)
+    return cosines
+
+
+def _unit(vector: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    wide = vector.astype(np.float64)
+    return wide / math.sqrt(wide.dot(wide))
+
+
+def nearest(
+    component: Component,
+    rows: int,
+    mask: Mask | None,
+    vector: npt.NDArray[np.float32],
+    wanted: int,
+    *,
+    exact: bool = False,
 ) -> npt.NDArray[np.int64]:
-    """Return the rows that may be among the `wanted` best, with those that tie with the last."""
+    """Return the rows that may be among the `wanted` nearest, with those that tie with the last."""
     vectors = component.vectors()
     if vectors is None:
         return np.empty(0, np.int64)
+    query = _unit(vector).astype(np.float32)
     inverse = component.number("inv_norm", rows)
     if component.index is not None and not exact:
         allowed = inverse > 0 if mask is None else mask & (inverse > 0)

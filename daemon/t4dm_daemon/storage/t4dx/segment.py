@@ -18,7 +18,7 @@ import numpy.typing as npt
 from t4dm_daemon.core.clock import OPEN
 from t4dm_daemon.core.errors import CorruptionError
 from t4dm_daemon.storage.t4dx import container, edges
-from t4dm_daemon.storage.t4dx.component import Component, Dictionary
+from t4dm_daemon.storage.t4dx.component import Component, Dictionary, PathColumn
 from t4dm_daemon.storage.t4dx.edges import EdgeBlock, EdgeMemtable, EdgeSegment
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.lookup import Lookup, prefix_of
@@ -103,7 +103,18 @@ class Segment(Component):
         changes later lies after the moment it reads at. Requires: the engine's apply lock.
         """
         self._set_mutable(before.copy_mutable())
+        self._paths = before.copy_paths()
         self.is_dirty, self.edges.is_dirty = before.is_dirty, before.edges.is_dirty
+
+    def adopt_paths(self, origins: Sequence[Origin]) -> None:
+        """Keep the metadata columns that all merged segments have read: they would be read from every text again."""
+        known = [one.segment.copy_paths() for one in origins]
+        for path in set(known[0]).intersection(*known[1:]):
+            parts = [paths[path] for paths in known]
+            if all(part.rows == one.segment.rows for part, one in zip(parts, origins, strict=True)):
+                self._paths[path] = PathColumn.joined(
+                    (part, one.rows) for part, one in zip(parts, origins, strict=True)
+                )
 
     def take_over_merged(self, origins: Sequence[Origin]) -> None:
         """Go on from the kept rows of the segments that were merged. Requires: the engine's apply lock."""

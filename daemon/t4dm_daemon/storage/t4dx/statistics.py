@@ -1,14 +1,17 @@
-"""Counts over the present of a space."""
+"""Counts over a space as one read sees it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from t4dm_daemon.core.errors import UnknownFieldError
+from t4dm_daemon.core.filter import Filter, field_path
 from t4dm_daemon.core.item import KINDS
 from t4dm_daemon.storage.t4dx.query import Snapshot
-from t4dm_daemon.storage.t4dx.schema import PURGED
+from t4dm_daemon.storage.t4dx.schema import LABELS, PURGED
 
 KAPPA_BANDS: Final = (("0.0-0.3", 0.0, 0.3), ("0.3-0.7", 0.3, 0.7), ("0.7-1.0", 0.7, 1.01))
 """Half-open, but for the last: episodic, transitional, semantic."""
@@ -33,3 +36,30 @@ def count(snapshot: Snapshot) -> dict[str, Any]:
             kind = component.dictionaries["kind"].values[code]
             by_kind[kind] = by_kind.get(kind, 0) + int(number)
     return {"items": items, "versions": versions, "by_kind": by_kind, "by_kappa": by_kappa}
+
+
+def count_values(snapshot: Snapshot, fields: Sequence[str], where: Filter | None) -> list[list[tuple[Any, int]]]:
+    """Return for each field its distinct values and how many visible items that pass have each, by first seen.
+
+    Raises:
+        UnknownFieldError: A field is neither a label column nor a path into the metadata.
+    """
+    paths = [field_path(field) for field in fields]
+    for field, path in zip(fields, paths, strict=True):
+        if path is None and field not in LABELS:
+            raise UnknownFieldError(f"the values of {field!r} cannot be counted", field=field)
+    totals: list[dict[tuple[type, Any], list[Any]]] = [{} for _ in fields]
+    for component, rows, mask in snapshot.masks(where):
+        component.read_paths([path for path in paths if path is not None], rows)
+        for field, path, total in zip(fields, paths, totals, strict=True):
+            if path is None:
+                codes, values = component.codes[field][:rows], list(component.dictionaries[field].values)
+            else:
+                column = component.path_column(path, rows)
+                codes, values = column.codes[:rows], list(column.values)
+            counts = np.bincount((codes if mask is None else codes[mask]) + 1, minlength=len(values) + 1)[1:]
+            for at in np.nonzero(counts)[0].tolist():
+                value = values[at]
+                name = (type(value), repr(value) if isinstance(value, list | dict) else value)
+                total.setdefault(name, [value, 0])[1] += int(counts[at])
+    return [[(value, number) for value, number in total.values()] for total in totals]

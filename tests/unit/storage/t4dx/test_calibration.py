@@ -64,7 +64,7 @@ def test_a_graph_that_finds_too_little_is_not_used(
 
     assert engine._compactor.segments()[0].index is None
     assert len(engine.search(rows[0], 10)) == 10
-    assert list(tmp_path.rglob("index.*")) == []
+    assert list(tmp_path.rglob("index.faiss")) == []
 
 
 def test_rows_without_a_vector_do_not_count() -> None:

@@ -1,0 +1,321 @@
+"""One question put to all signals at once, as of one moment: nearness of vectors, words, and words nearby.
+
+    dense     cosine of the vectors, exact or by graph as in `query.search`
+    lexical   BM25 of the row's text (Robertson & Zaragoza 2009, eq. 3.15 with the idf that is never negative,
+              ln(1 + (N - n + .5) / (n + .5)); k1 = .9, b = .4, the values of Anserini for passages)
+    window    BM25 of three texts as one: the row's, and those before and after it in its session
+
+N, n and the mean length are those of the rows that the read sees and that pass its filter. So an answer depends on
+what one may see and on nothing else: not on other owners' texts, on what has ended, or on how rows lie in segments.
+
+A quoted phrase counts as one more term, found where its terms follow each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from t4dm_daemon.core.filter import Filter
+from t4dm_daemon.core.ids import key_of
+from t4dm_daemon.core.item import Edge
+from t4dm_daemon.storage.protocol import Candidate
+from t4dm_daemon.storage.t4dx import graph
+from t4dm_daemon.storage.t4dx.analysis import Analyzer
+from t4dm_daemon.storage.t4dx.component import Component, Mask
+from t4dm_daemon.storage.t4dx.query import Snapshot, nearest, similarities
+
+K1: Final = 0.9
+B: Final = 0.4
+_DECIMALS: Final = 9
+_NO_ROWS: Final = np.empty(0, np.int64)
+
+Rows = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
+Ref = tuple[int, int]
+"""Which part, which row."""
+
+
+@dataclass(slots=True)
+class _Part:
+    """A component as the read sees it."""
+
+    component: Component
+    rows: int
+    mask: Mask | None
+    lengths: Numbers = field(default_factory=lambda: np.empty(0))
+    postings: dict[str, tuple[Rows, Numbers]] = field(default_factory=dict)
+    """Per term of the question: rows that are seen and hold it, ascending, and how often."""
+    scores: Numbers = field(default_factory=lambda: np.empty(0))
+
+    def seen(self, row: int) -> bool:
+        return row < self.rows and (self.mask is None or bool(self.mask[row]))
+
+    def keep(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        shown = rows < self.rows
+        if self.mask is not None:
+            shown[shown] = self.mask[rows[shown]]
+        return shown
+
+
+class TextProbe:
+    """The answers of all signals to one question. Not thread-safe: one reader's.
+
+    Args:
+        snapshot: What the read sees.
+        analyzer: Of the space.
+        vector: What is looked for by meaning, (D,); None leaves that signal out.
+        text: What is looked for by words; None or nothing but stop words leaves that out.
+        where: What passes.
+        k: Candidates that each signal proposes.
+        with_vectors: Whether items carry theirs.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        analyzer: Analyzer,
+        *,
+        vector: npt.NDArray[np.float32] | None,
+        text: str | None,
+        where: Filter | None,
+        k: int,
+        with_vectors: bool,
+    ) -> None:
+        self._snapshot = snapshot
+        self._analyzer = analyzer
+        self._vector = vector
+        self._k = k
+        self._with_vectors = with_vectors
+        self._parts = [_Part(*one) for one in snapshot.masks(where)]
+        self._idf: dict[str, float] = {}
+        self._mean_length = 0.0
+        self._windows: dict[Ref, tuple[float, float]] = {}
+        self._known_sessions: set[str] = set()
+        self._cosines: dict[Ref, float] = {}
+        if text is not None:
+            self._read_postings(text)
+            self._score()
+
+    # Words --------------------------------------------------------------------------------------------
+
+    def _read_postings(self, text: str) -> None:
+        terms = list(dict.fromkeys(self._analyzer.terms(text)))
+        phrases = self._analyzer.phrases(text)
+        if not terms:
+            return
+        total_length, total = 0.0, 0
+        for part in self._parts:
+            index = part.component.text_index(self._analyzer, part.rows)
+            part.lengths = index.lengths()[: part.rows].astype(np.float64)
+            chosen = part.lengths if part.mask is None else part.lengths[part.mask]
+            total += len(chosen)
+            total_length += float(chosen.sum())
+            for term in terms:
+                rows, counts = index.postings(term)
+                shown = part.keep(rows)
+                part.postings[term] = rows[shown], counts[shown].astype(np.float64)
+            for phrase in phrases:
+                part.postings[" ".join(phrase)] = self._find_phrase(part, phrase)
+        self._mean_length = max(total_length / max(total, 1), 1e-9)
+        for term in dict.fromkeys((*terms, *(" ".join(one) for one in phrases))):
+            holding = sum(len(part.postings[term][0]) for part in self._parts)
+            self._idf[term] = math.log(1.0 + (total - holding + 0.5) / (holding + 0.5))
+
+    def _find_phrase(self, part: _Part, phrase: Sequence[str]) -> tuple[Rows, Numbers]:
+        rows: Rows | None = None
+        for term in phrase:
+            held = part.postings[term][0]
+            rows = held if rows is None else np.intersect1d(rows, held, assume_unique=True)
+        found = []
+        for row in () if rows is None else rows.tolist():
+            terms = self._analyzer.terms(part.component.content(row))
+            times = sum(terms[at : at + len(phrase)] == phrase for at in range(len(terms) - len(phrase) + 1))
+            if times:
+                found.append((row, times))
+        return np.array([row for row, _ in found], np.int64), np.array([float(times) for _, times in found])
+
+    def _score(self) -> None:
+        for part in self._parts:
+            part.scores = np.zeros(part.rows)
+            for term, (rows, counts) in part.postings.items():
+                part.scores[rows] += self._weigh(term, counts, part.lengths[rows], self._mean_length)
+
+    def _weigh(self, term: str, counts: Numbers, lengths: Numbers, mean: float) -> Numbers:
+        saturated: Numbers = counts / (counts + K1 * (1.0 - B + B * lengths / mean))
+        return self._idf[term] * (K1 + 1.0) * saturated
+
+    def _best_by_words(self) -> list[Ref]:
+        scores, seqs, refs = [], [], []
+        for at, part in enumerate(self._parts):
+            (rows,) = np.nonzero(part.scores > 0)
+            if len(rows) > 4 * self._k:
+                kept = part.scores[rows]
+                rows = rows[kept >= np.partition(kept, -self._k)[-self._k]]
+            scores.append(np.round(part.scores[rows], _DECIMALS))
+            seqs.append(part.component.numbers["seq"][rows])
+            refs += [(at, row) for row in rows.tolist()]
+        return _first(refs, np.concatenate(scores), np.concatenate(seqs), self._k) if refs else []
+
+    # Windows ------------------------------------------------------------------------------------------
+
+    def _read_windows(self, refs: Iterable[Ref]) -> list[Ref]:
+        """Score the sessions of rows, and return the best of what they hold by their windows."""
+        names: set[str] = set()
+        for at, row in refs:
+            name = self._session(at, row)
+            if name is None:
+                self._windows.setdefault((at, row), self._alone(self._parts[at], row))
+            elif name not in self._known_sessions:
+                names.add(name)
+        self._known_sessions |= names
+        if not names or not self._idf:
+            return []
+        columns: list[list[npt.NDArray[Any]]] = [[] for _ in range(6)]
+        order = {name: number for number, name in enumerate(sorted(names))}
+        for at, part in enumerate(self._parts):
+            values = part.component.dictionaries["session_id"].values
+            wanted = np.array([*(order.get(value, -1) for value in list(values)), -1], np.int64)
+            sessions = wanted[part.component.codes["session_id"][: part.rows]]
+            (rows,) = np.nonzero(sessions >= 0 if part.mask is None else (sessions >= 0) & part.mask)
+            numbers = part.component.numbers
+            counts = np.stack([_counts_at(rows, *part.postings[term]) for term in self._idf])
+            place = np.stack((np.full(len(rows), at), rows), axis=1)
+            values_of = (numbers["event_time"][rows], numbers["seq"][rows], place, part.lengths[rows], counts.T)
+            for column, value in zip(columns, (sessions[rows], *values_of), strict=True):
+                column.append(value)
+        session, event_time, seq, place, length, count = (np.concatenate(column) for column in columns)
+        placed = np.lexsort((seq, event_time, session))
+        session, seq, place = session[placed], seq[placed], place[placed]
+        scores, coverage = self._weigh_windows(session, length[placed], count[placed].T)
+        refs = [(at, row) for at, row in place.tolist()]
+        self._windows |= {
+            ref: (score, share) for ref, score, share in zip(refs, scores.tolist(), coverage.tolist(), strict=True)
+        }
+        return _first(refs, np.round(scores, _DECIMALS), seq, self._k)
+
+    def _session(self, at: int, row: int) -> str | None:
+        component = self._parts[at].component
+        code = component.codes["session_id"].item(row)
+        return None if code < 0 else str(component.dictionaries["session_id"].values[code])
+
+    def _weigh_windows(self, session: Rows, length: Numbers, count: Numbers) -> tuple[Numbers, Numbers]:
+        """Return score and coverage of windows of rows in order; `count` is (terms, rows)."""
+        follows = session[1:] == session[:-1]
+
+        def with_neighbours(values: Numbers) -> Numbers:
+            joined = values.copy()
+            joined[..., 1:] += values[..., :-1] * follows
+            joined[..., :-1] += values[..., 1:] * follows
+            return joined
+
+        lengths, counts = with_neighbours(length), with_neighbours(count)
+        scores = np.zeros(len(session))
+        covered = np.zeros(len(session))
+        for term, held in zip(self._idf, counts, strict=True):
+            scores += self._weigh(term, held, lengths, 3.0 * self._mean_length)
+            covered += self._idf[term] * (held > 0)
+        return scores, covered / max(sum(self._idf.values()), 1e-9)
+
+    def _alone(self, part: _Part, row: int) -> tuple[float, float]:
+        """Return score and coverage of a row without a session: a window of one."""
+        if not self._idf:
+            return 0.0, 0.0
+        rows = np.array([row], np.int64)
+        count = np.stack([_counts_at(rows, *part.postings[term]) for term in self._idf])
+        scores, coverage = self._weigh_windows(np.zeros(1, np.int64), part.lengths[rows], count)
+        return float(scores[0]), float(coverage[0])
+
+    # Vectors ------------------------------------------------------------------------------------------
+
+    def _best_by_meaning(self) -> list[Ref]:
+        if self._vector is None:
+            return []
+        refs: list[Ref] = []
+        cosines, seqs = [np.empty(0)], [np.empty(0, np.int64)]
+        for at, part in enumerate(self._parts):
+            rows = nearest(part.component, part.rows, part.mask, self._vector, self._k)
+            found = similarities(part.component, rows, self._vector)
+            refs += [(at, row) for row in rows.tolist()]
+            cosines.append(found)
+            seqs.append(part.component.numbers["seq"][rows])
+        every = np.concatenate(cosines)
+        self._cosines |= dict(zip(refs, every.tolist(), strict=True))
+        return _first(refs, every, np.concatenate(seqs), self._k)
+
+    def _read_cosines(self, refs: Sequence[Ref]) -> None:
+        if self._vector is None:
+            return
+        for at, part in enumerate(self._parts):
+            vectors = part.component.vectors()
+            if vectors is None:
+                continue
+            inverse = part.component.numbers["inv_norm"]
+            rows = [row for its, row in refs if its == at and (at, row) not in self._cosines and inverse[row] > 0]
+            if rows:
+                chosen = np.array(rows, np.int64)
+                found = similarities(part.component, chosen, self._vector)
+                self._cosines |= {(at, row): one for row, one in zip(rows, found.tolist(), strict=True)}
+
+    # Answers ------------------------------------------------------------------------------------------
+
+    def candidates(self) -> list[Candidate]:
+        """Return what any of the signals proposes, each with what all of them say of it; in no order."""
+        proposed = dict.fromkeys((*self._best_by_meaning(), *(self._best_by_words() if self._idf else ())))
+        proposed |= dict.fromkeys(self._read_windows(proposed))
+        return self._answers(list(proposed))
+
+    def among(self, ids: Iterable[str]) -> list[Candidate]:
+        """Return the same of given items, of those that are seen and pass."""
+        refs = [ref for one in ids if (ref := self._find(key_of(one))) is not None]
+        self._read_windows(refs)
+        return self._answers(refs)
+
+    def links(self, item_id: str) -> list[Edge]:
+        """Return the links at an item, as of the same moment."""
+        return graph.links(self._snapshot, key_of(item_id), "both")
+
+    def _find(self, key: bytes) -> Ref | None:
+        for at in range(len(self._parts) - 1, -1, -1):
+            part = self._parts[at]
+            for row in part.component.rows_of(key):
+                if part.seen(row):
+                    return at, row
+        return None
+
+    def _answers(self, refs: Sequence[Ref]) -> list[Candidate]:
+        self._read_cosines(refs)
+        answers = []
+        for ref in refs:
+            part, row = self._parts[ref[0]], ref[1]
+            window, coverage = self._windows.get(ref, (0.0, 0.0))
+            answers.append(
+                Candidate(
+                    part.component.item(row, with_vector=self._with_vectors),
+                    similarity=self._cosines.get(ref),
+                    lexical=float(part.scores[row]) if self._idf else 0.0,
+                    window=window,
+                    coverage=coverage,
+                )
+            )
+        return answers
+
+
+def _counts_at(wanted: Rows, rows: Rows, counts: Numbers) -> Numbers:
+    """Return the counts at `wanted` rows, 0 where there is none."""
+    if not len(rows):
+        return np.zeros(len(wanted))
+    places = np.minimum(rows.searchsorted(wanted), len(rows) - 1)
+    found: Numbers = np.where(rows[places] == wanted, counts[places], 0.0)
+    return found
+
+
+def _first(refs: Sequence[Ref], scores: Numbers, seqs: npt.NDArray[np.int64], k: int) -> list[Ref]:
+    """Return the k best that have a score above 0 (cosines: any), ties by the order of insertion."""
+    order = np.lexsort((seqs, -scores))[:k]
+    return [refs[at] for at in order.tolist()]

@@ -18,7 +18,7 @@ class SearchWeights(Request):
     """What each signal counts. The scale does not matter, only how they compare; 0 leaves a signal out."""
 
     dense: Weight = Field(default=1.0, description="Nearness of meaning.")
-    lexical: Weight = Field(default=0.4, description="Words: BM25 of the text.")
+    lexical: Weight = Field(default=0.3, description="Words: BM25 of the text.")
     window: Weight = Field(default=0.4, description="Words: BM25 together with the memories before and after it.")
     actor: Weight = Field(default=0.3, description="It is by someone whom the question names.")
     date: Weight = Field(default=0.3, description="It happened at a time that the question names, or soon after.")

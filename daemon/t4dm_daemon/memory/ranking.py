@@ -26,9 +26,9 @@ from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory.calibration import CONSIDERED, confidence
 from t4dm_daemon.memory.diversity import diverse, without_duplicates
 from t4dm_daemon.memory.question import Understood
-from t4dm_daemon.memory.signals import Contributions, Scales, contributions
+from t4dm_daemon.memory.signals import Contributions, contributions
 from t4dm_daemon.memory.spreading import SEEDS, spread
-from t4dm_daemon.storage.protocol import Candidate, Probe, StorageBackend, View
+from t4dm_daemon.storage.protocol import Candidate, Probe, Scales, StorageBackend, View
 
 MODES: Final[tuple[m.SearchMode, ...]] = ("hybrid", "vector", "lexical", "graph")
 SIGNALS: Final = ("dense", "lexical", "window")
@@ -53,6 +53,7 @@ class Question:
         mmr: Preference for hits that differ.
         collapse: Show near-duplicates once.
         candidates: How many each signal proposes.
+        kept: How many of these, by meaning and words alone, are looked at more closely.
         actor_fields: Where memories say whose they are.
         with_vectors: Items carry their vectors.
     """
@@ -70,6 +71,7 @@ class Question:
     mmr: m.Mmr | None = None
     collapse: bool = True
     candidates: int = 100
+    kept: int = 48
     actor_fields: Sequence[str] = ()
     with_vectors: bool = False
 
@@ -109,8 +111,10 @@ def rank(question: Question, backend: StorageBackend) -> list[Hit]:
         view=question.view,
         with_vectors=True,
     )
-    candidates = probe.candidates()
-    scales = Scales(candidates)
+    candidates = probe.candidates(
+        keep=max(question.kept, 2 * question.limit), weights=(weights.dense, weights.lexical, weights.window)
+    )
+    scales = probe.scales
     fused = {one.item.id: _Fused(one, _parts(one, scales, question, weights)) for one in candidates}
     if weights.graph:
         _spread(probe, fused, scales, question, weights)

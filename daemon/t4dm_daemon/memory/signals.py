@@ -1,6 +1,6 @@
 """What speaks for a memory as the answer to a question: one number per signal, and their weights.
 
-    dense      cosine / best cosine among the candidates; what lies at a right angle or beyond counts 0
+    dense      cosine / best cosine of what was proposed; what lies at a right angle or beyond counts 0
     lexical    BM25 / best BM25
     window     BM25 with the neighbours in the session / best of these
     actor      1 where the memory is by someone whom the question names
@@ -26,7 +26,7 @@ from t4dm.sdk import models as m
 from t4dm_daemon.core.clock import OPEN, UNBOUNDED
 from t4dm_daemon.memory import json_text
 from t4dm_daemon.memory.question import Understood
-from t4dm_daemon.storage.protocol import Candidate
+from t4dm_daemon.storage.protocol import Candidate, Scales
 
 Contributions = dict[str, float]
 
@@ -41,7 +41,6 @@ _MAX_DOUBLINGS: Final = 12
 _DAY_US: Final = 86_400_000_000
 
 _CAPTION: Final = re.compile(r"\s*\[[^\]]*\]\s*$")
-_WORD: Final = re.compile(r"\w+")
 _SPEAKS_OF_TIME: Final = re.compile(
     r"\b(?:yesterday|today|tonight|tomorrow|ago|recently|since|weekend|"
     r"(?:last|next|this|past) (?:night|week|weekend|month|year|morning|afternoon|evening|"
@@ -79,15 +78,6 @@ def actor_of(candidate: Candidate, fields: Sequence[str]) -> set[str]:
     return found
 
 
-class Scales:
-    """The best of each open-ended signal among the candidates: what the others are measured by."""
-
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
-        self.dense = max((one.similarity or 0.0 for one in candidates), default=0.0)
-        self.lexical = max((one.lexical for one in candidates), default=0.0)
-        self.window = max((one.window for one in candidates), default=0.0)
-
-
 def contributions(
     candidate: Candidate,
     scales: Scales,
@@ -102,7 +92,7 @@ def contributions(
 
     Args:
         candidate: The memory.
-        scales: Of all candidates.
+        scales: The best of each signal.
         weights: Of the signals.
         asked: What the question asks, None for a question that is only a vector.
         now: The present of the read, in microseconds.
@@ -116,7 +106,7 @@ def contributions(
         if weight and value:
             found[name] = weight * value
 
-    add("dense", weights.dense, _share(candidate.similarity or 0.0, scales.dense))
+    add("dense", weights.dense, _share(candidate.similarity or 0.0, scales.similarity))
     add("lexical", weights.lexical, _share(candidate.lexical, scales.lexical))
     add("window", weights.window, _share(candidate.window, scales.window))
     if asked is not None:
@@ -143,4 +133,4 @@ def _share(value: float, best: float) -> float:
 
 def _statement(content: str) -> float:
     text = _CAPTION.sub("", content)
-    return 0.0 if text.rstrip().endswith(("?", "？")) else min(1.0, len(_WORD.findall(text)) / STATEMENT_WORDS)
+    return 0.0 if text.rstrip().endswith(("?", "？")) else min(1.0, len(text.split()) / STATEMENT_WORDS)

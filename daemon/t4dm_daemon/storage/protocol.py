@@ -164,11 +164,30 @@ class Candidate:
     coverage: float
 
 
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The best of each signal among everything proposed: what the others are measured by; 0 where there is none."""
+
+    similarity: float = 0.0
+    lexical: float = 0.0
+    window: float = 0.0
+
+
 class Probe(Protocol):
     """One question to a space, as of one moment however often it is asked."""
 
-    def candidates(self) -> list[Candidate]:
-        """Return what any of the signals proposes, each with what all of them say of it; in no order."""
+    @property
+    def scales(self) -> Scales:
+        """The best of each signal among what `candidates` weighed."""
+        ...
+
+    def candidates(self, *, keep: int, weights: tuple[float, float, float]) -> list[Candidate]:
+        """Return the best of what any of the signals proposes, each with what all of them say of it.
+
+        Args:
+            keep: How many, at most.
+            weights: Of similarity, lexical and window, each as a share of its best, for choosing these.
+        """
         ...
 
     def among(self, ids: Iterable[str]) -> list[Candidate]:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.core.ids import key_of
 from t4dm_daemon.core.item import Edge
-from t4dm_daemon.storage.protocol import Candidate
+from t4dm_daemon.storage.protocol import Candidate, Scales
 from t4dm_daemon.storage.t4dx import graph
 from t4dm_daemon.storage.t4dx.analysis import Analyzer
 from t4dm_daemon.storage.t4dx.component import Component, Mask
@@ -98,6 +98,7 @@ class TextProbe:
         self._windows: dict[Ref, tuple[float, float]] = {}
         self._known_sessions: set[str] = set()
         self._cosines: dict[Ref, float] = {}
+        self._scales = Scales()
         if text is not None:
             self._read_postings(text)
             self._score()
@@ -264,11 +265,29 @@ class TextProbe:
 
     # Answers ------------------------------------------------------------------------------------------
 
-    def candidates(self) -> list[Candidate]:
-        """Return what any of the signals proposes, each with what all of them say of it; in no order."""
+    @property
+    def scales(self) -> Scales:
+        """The best of each signal among what `candidates` weighed."""
+        return self._scales
+
+    def candidates(self, *, keep: int, weights: tuple[float, float, float]) -> list[Candidate]:
+        """Return the best of what any of the signals proposes. See `storage.protocol.Probe`."""
         proposed = dict.fromkeys((*self._best_by_meaning(), *(self._best_by_words() if self._idf else ())))
         proposed |= dict.fromkeys(self._read_windows(proposed))
-        return self._answers(list(proposed))
+        refs = list(proposed)
+        if not refs:
+            return []
+        self._read_cosines(refs)
+        signals = np.array([self._signals(ref) for ref in refs])
+        best = signals.max(axis=0, initial=0.0)
+        self._scales = Scales(*best.tolist())
+        total = (np.maximum(signals, 0.0) / np.where(best > 0, best, 1.0)) @ np.array(weights)
+        seqs = np.array([self._parts[at].component.numbers["seq"][row] for at, row in refs])
+        return self._answers(_first(refs, np.round(total, _DECIMALS), seqs, keep))
+
+    def _signals(self, ref: Ref) -> tuple[float, float, float]:
+        lexical = float(self._parts[ref[0]].scores[ref[1]]) if self._idf else 0.0
+        return self._cosines.get(ref, 0.0), lexical, self._windows.get(ref, (0.0, 0.0))[0]
 
     def among(self, ids: Iterable[str]) -> list[Candidate]:
         """Return the same of given items, of those that are seen and pass."""
@@ -293,14 +312,14 @@ class TextProbe:
         answers = []
         for ref in refs:
             part, row = self._parts[ref[0]], ref[1]
-            window, coverage = self._windows.get(ref, (0.0, 0.0))
+            _, lexical, window = self._signals(ref)
             answers.append(
                 Candidate(
                     part.component.item(row, with_vector=self._with_vectors),
                     similarity=self._cosines.get(ref),
-                    lexical=float(part.scores[row]) if self._idf else 0.0,
+                    lexical=lexical,
                     window=window,
-                    coverage=coverage,
+                    coverage=self._windows.get(ref, (0.0, 0.0))[1],
                 )
             )
         return answers

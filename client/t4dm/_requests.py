@@ -66,6 +66,7 @@ class RecordFields(OwnerFields, total=False):
     expires_at: Time | None
     ttl_s: float | None
     pinned: bool
+    supersedes: Sequence[str]
     dedup: Literal["exact", "off"]
 
 

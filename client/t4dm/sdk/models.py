@@ -154,6 +154,11 @@ class RecordIn(Owner):
     expires_at: Time | None = Field(default=None, description="Hidden from then on.")
     ttl_s: Float | None = Field(default=None, gt=0, le=MAX_TTL_S, description="Seconds until it expires.")
     pinned: Bool = Field(default=False, description="Never forgotten by sleep.")
+    supersedes: list[Id] = Field(
+        default_factory=list[Id],
+        max_length=64,
+        description="Memories that this one takes the place of: they stop being true when it begins to be.",
+    )
     dedup: Literal["exact", "off"] = Field(
         default="exact",
         description="exact: without an id, the same text of the same owner is not stored twice.",

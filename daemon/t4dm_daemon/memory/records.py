@@ -16,6 +16,7 @@ from t4dm_daemon.core.errors import InvalidInputError
 from t4dm_daemon.core.item import ENTITY_COLUMNS, MUTABLE_FIELDS, Item
 from t4dm_daemon.memory import json_text
 from t4dm_daemon.memory.dedup import content_hash
+from t4dm_daemon.memory.privacy import without_private
 
 Vector = npt.NDArray[np.float32]
 
@@ -54,9 +55,10 @@ def new_item(record: m.RecordIn, *, item_id: str, now: int, vector: Vector | Non
         expires_at = _micros(record.expires_at, OPEN)
     owner = {column: getattr(record, column) for column in ENTITY_COLUMNS}
     namespace = tuple(record.namespace)
+    content = _public(record.content)
     return Item(
         id=item_id,
-        content=record.content,
+        content=content,
         vector=vector,
         metadata_json=_metadata(record.metadata),
         value_json=_value(record.value),
@@ -72,7 +74,7 @@ def new_item(record: m.RecordIn, *, item_id: str, now: int, vector: Vector | Non
         kappa=record.kappa,
         pinned=record.pinned,
         expires_at=expires_at,
-        content_hash=content_hash(record.content, tuple(owner.values()), namespace),
+        content_hash=content_hash(content, tuple(owner.values()), namespace),
         **owner,
     )
 
@@ -85,7 +87,7 @@ def merged_item(record: m.RecordIn, current: Item, fresh: Item) -> Item:
         current: What is stored.
         fresh: The item of the record alone.
     """
-    given = record.model_fields_set - {"id", "embed", "dedup", "ttl_s"}
+    given = record.model_fields_set - {"id", "embed", "dedup", "ttl_s", "supersedes"}
     changes: dict[str, Any] = {}
     for name in given:
         if name == "metadata":
@@ -108,6 +110,9 @@ def patched_item(request: m.UpdateRequest, current: Item) -> Item:
     for name in request.model_fields_set - {"expected_version", "metadata_mode"}:
         given = getattr(request, name)
         match name:
+            case "content":
+                if given is not None:
+                    changes[name] = _public(given)
             case "metadata":
                 base = json_text.decode(current.metadata_json) if request.metadata_mode == "merge" else {}
                 changes["metadata_json"] = _metadata(base | (given or {}))
@@ -129,6 +134,14 @@ def patched_item(request: m.UpdateRequest, current: Item) -> Item:
                 if given is not None or name in ENTITY_COLUMNS:
                     changes[name] = given
     return _settled(current, changes)
+
+
+def _public(content: str) -> str:
+    """Return a text without its private spans. Raises InvalidInputError when nothing is left of it."""
+    public = without_private(content)
+    if content and not public:
+        raise InvalidInputError("all of the text is private, so there is nothing to store", field="content")
+    return public
 
 
 def _settled(current: Item, changes: dict[str, Any]) -> Item:

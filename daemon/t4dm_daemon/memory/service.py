@@ -33,12 +33,14 @@ from t4dm_daemon.core.errors import (
 )
 from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.core.ids import new_id
-from t4dm_daemon.core.item import MUTABLE_FIELDS, Item
+from t4dm_daemon.core.item import MUTABLE_FIELDS, Edge, Item
 from t4dm_daemon.memory import deletion, filters, records
+from t4dm_daemon.memory.associations import Associations, gated
 from t4dm_daemon.memory.history import Event, events
 from t4dm_daemon.memory.question import Understood, understand
 from t4dm_daemon.memory.ranking import MODES, Hit, Question, rank
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
+from t4dm_daemon.memory.superseding import superseding
 from t4dm_daemon.memory.turns import MAX_ATTEMPTS, Turns
 from t4dm_daemon.storage.protocol import (
     PRESENT,
@@ -111,6 +113,7 @@ class MemoryService:
         self._deadline_s = deadline_s
         self._bulk_deadline_s = bulk_deadline_s
         self._turns = Turns()
+        self._associations = Associations()
 
     @property
     def modes(self) -> list[str]:
@@ -161,7 +164,7 @@ class MemoryService:
         )
         for at, item in enumerate(fresh):
             _check_dimension(handle, item.vector, record=at)
-        deduplicated = [record.id is None and record.dedup == "exact" for record in given]
+        deduplicated = [record.id is None and record.dedup == "exact" and not record.supersedes for record in given]
         known: set[int] | None = None
         for lost in range(MAX_ATTEMPTS):
             with self._turns.attempt(lost):
@@ -179,6 +182,8 @@ class MemoryService:
                         if deduplicated[at] and handle.backend.find_hash(item.content_hash) is not None
                     }
                 items = self._embedded(handle, given, items, current, known, bulk=bulk)
+                items, ties = self._tied(handle, given, items, known)
+                is_new = _are_new(handle, given, items, known)
                 writes = [
                     Write(
                         item,
@@ -189,16 +194,41 @@ class MemoryService:
                     )
                     for at, (record, item, old) in enumerate(zip(given, items, current, strict=True))
                 ]
+                edges: list[Edge] = []
+                for record, item in zip(given, items, strict=True):
+                    if record.supersedes:
+                        closing, links = superseding(handle.backend, item, record.supersedes, now=now)
+                        writes += closing
+                        edges += links
+                links = [*ties, *self._associations.sequence(handle.name, items, is_new, handle.backend)]
                 try:
-                    result = handle.backend.insert(writes, token=token)
+                    result = handle.backend.insert(writes, edges, optional_edges=links, token=token)
                 except ConflictError as error:
-                    if error.code != ConflictError.code or not (known or on_conflict == "merge"):
+                    if error.code != ConflictError.code or not (known or edges or on_conflict == "merge"):
                         raise
                     known = set()
                     continue
+            result = dataclasses.replace(result, outcomes=result.outcomes[: len(given)])
+            if not result.replayed:
+                self._associations.stored(handle.name, items, result.outcomes)
             self._touch_duplicates(handle, result)
             return handle, result
         raise ConflictError("these memories keep changing; try again")
+
+    def _tied(
+        self, handle: SpaceHandle, given: Sequence[m.RecordIn], items: list[Item], known: Set[int]
+    ) -> tuple[list[Item], list[Edge]]:
+        """Return the items with the importance of what is new, and links to what says nearly the same."""
+        chosen = [
+            at
+            for at, (record, item) in enumerate(zip(given, items, strict=True))
+            if record.id is None and record.dedup == "exact" and at not in known and item.vector is not None
+        ]
+        links, novelty = self._associations.likeness(items, chosen, handle.backend)
+        return [
+            gated(item, novelty[at]) if at in novelty and "importance" not in given[at].model_fields_set else item
+            for at, item in enumerate(items)
+        ], links
 
     def _embedded(
         self,
@@ -463,6 +493,14 @@ class MemoryService:
         if item is None:
             raise _not_found(memory_id, handle.name)
         return item
+
+
+def _are_new(handle: SpaceHandle, given: Sequence[m.RecordIn], items: Sequence[Item], known: Set[int]) -> list[bool]:
+    """Return which items are the first version of their id, as far as it matters: of those in a session."""
+    named = [item.id for record, item in zip(given, items, strict=True) if record.id and item.session_id is not None]
+    found = handle.backend.get(named, view=View(include_expired=True)) if named else []
+    there = {item.id for item in found if item is not None}
+    return [at not in known and item.id not in there for at, item in enumerate(items)]
 
 
 def _not_found(memory_id: str, space: str) -> NotFoundError:

@@ -146,6 +146,19 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Nearby:
+    """What is near one vector.
+
+    Attributes:
+        best: Cosine to the nearest item, -1 where there is none.
+        alike: Ids and cosines of those that are near enough, nearest first, ties by id.
+    """
+
+    best: float
+    alike: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """What every signal says of one item in answer to a question.
 
@@ -223,9 +236,20 @@ class StorageBackend(Protocol):
         ...
 
     def insert(
-        self, writes: Sequence[Write], edges: Sequence[Edge] = (), *, token: Token | None = None
+        self,
+        writes: Sequence[Write],
+        edges: Sequence[Edge] = (),
+        *,
+        optional_edges: Sequence[Edge] = (),
+        token: Token | None = None,
     ) -> InsertResult:
         """Store items and edges, all or nothing; replacing an id makes a new version of it.
+
+        Args:
+            writes: The items.
+            edges: Links whose ends exist or are among the items; one that exists takes the new weight.
+            optional_edges: Links that are left out where an end is missing, or where they exist.
+            token: Makes a repetition answer as the first time.
 
         Raises:
             ConflictError: An `expected_version` does not hold; `details` has `id`, `expected`, `found`.
@@ -268,6 +292,21 @@ class StorageBackend(Protocol):
         with_vectors: bool = False,
     ) -> Probe:
         """Put a question to all signals at once; each proposes `k` candidates."""
+        ...
+
+    def near(
+        self,
+        vectors: npt.NDArray[np.float32],
+        *,
+        least: float,
+        limit: int,
+        where: Filter | None = None,
+        view: View = PRESENT,
+    ) -> list[Nearby]:
+        """Return for each vector, (N, D), how near the nearest item is and which are at least `least` near.
+
+        At most `limit` for each. All vectors are compared in one pass; a graph may miss one.
+        """
         ...
 
     def count_values(

@@ -49,6 +49,7 @@ from t4dm_daemon.storage.protocol import (
     EdgeChange,
     FieldUpdate,
     InsertResult,
+    Nearby,
     Order,
     Page,
     Reached,
@@ -192,16 +193,21 @@ class T4DXEngine:
     # Writing ------------------------------------------------------------------------------------------
 
     def insert(
-        self, writes: Sequence[Write], edges: Sequence[Edge] = (), *, token: Token | None = None
+        self,
+        writes: Sequence[Write],
+        edges: Sequence[Edge] = (),
+        *,
+        optional_edges: Sequence[Edge] = (),
+        token: Token | None = None,
     ) -> InsertResult:
         """Store items and edges, all or nothing; they are on disk when this returns.
 
         See `StorageBackend.insert`.
         """
-        if not writes and not edges and token is None:
+        if not writes and not edges and not optional_edges and token is None:
             return InsertResult((), self.snapshot())
         dimension = self._state.dimension
-        body, command = encode_insert(writes, edges, token)
+        body, command = encode_insert(writes, edges, token, optional_edges)
         for row in command.rows:
             if row.vector is not None and dimension not in (None, len(row.vector)):
                 assert dimension is not None
@@ -454,6 +460,22 @@ class T4DXEngine:
             k=k,
             with_vectors=with_vectors,
         )
+
+    def near(
+        self,
+        vectors: npt.NDArray[np.float32],
+        *,
+        least: float,
+        limit: int,
+        where: Filter | None = None,
+        view: View = PRESENT,
+    ) -> list[Nearby]:
+        """Return what is near each vector. See `StorageBackend.near`."""
+        if self._state.dimension is None:
+            return [Nearby(-1.0, ()) for _ in vectors]
+        if vectors.ndim != 2 or vectors.shape[1] != self._state.dimension:
+            raise DimensionMismatchError(self._state.dimension, vectors.shape[-1])
+        return query.near(self._snapshot(view), vectors, least=least, limit=limit, where=where)
 
     def count_values(
         self, fields: Sequence[str], *, where: Filter | None = None, view: View = PRESENT

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from t4dm_daemon.core.filter import Filter
-from t4dm_daemon.storage.protocol import Order, Page, Scored, View
+from t4dm_daemon.storage.protocol import Nearby, Order, Page, Scored, View
 from t4dm_daemon.storage.t4dx.calibration import DEPTH
 from t4dm_daemon.storage.t4dx.component import Component, Mask
 from t4dm_daemon.storage.t4dx.predicate import mask_of
@@ -34,6 +34,8 @@ SHORTLIST: Final = 8
 TIE: Final = 2e-6
 """Twice the rounding error of a float32 cosine: rows this close to the k-th are scored again."""
 DECIMALS: Final = 9
+NEAR_ROWS: Final = 16_384
+"""Rows compared with all vectors at once: bounds what `near` holds in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,48 @@ def _lower_bound(scores: npt.NDArray[np.float32], wanted: int) -> float:
     blocks = len(scores) // size
     maxima = scores[: blocks * size].reshape(blocks, size).max(axis=1)
     return float(np.partition(maxima, blocks - wanted)[blocks - wanted])
+
+
+def near(
+    snapshot: Snapshot, vectors: npt.NDArray[np.float32], *, least: float, limit: int, where: Filter | None
+) -> list[Nearby]:
+    """Return what is near each of several vectors."""
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: list[list[tuple[float, int, Component]]] = [[] for _ in vectors]
+    best = np.full(len(vectors), -1.0)
+    for component, rows, mask in snapshot.masks(where):
+        stored = component.vectors()
+        if stored is None:
+            continue
+        if component.index is not None:
+            for at, unit in enumerate(units):
+                chosen = nearest(component, rows, mask, unit, limit)
+                cosines = similarities(component, chosen, unit)
+                best[at] = max(best[at], cosines.max(initial=-1.0))
+                found[at] += [
+                    (cosine, row, component)
+                    for cosine, row in zip(cosines.tolist(), chosen.tolist(), strict=True)
+                    if cosine >= least
+                ]
+            continue
+        inverse = component.number("inv_norm", rows)
+        for first in range(0, rows, NEAR_ROWS):
+            part = slice(first, min(first + NEAR_ROWS, rows))
+            scores = stored[part] @ units.T
+            scores *= inverse[part, None]
+            scores[inverse[part] == 0] = -1.0
+            if mask is not None:
+                scores[~mask[part]] = -1.0
+            best = np.maximum(best, scores.max(axis=0))
+            for row, at in zip(*(one.tolist() for one in np.nonzero(scores >= least)), strict=True):
+                found[at].append((float(scores[row, at]), first + row, component))
+    return [
+        Nearby(
+            float(nearest_one),
+            tuple((unpack_blob(component.blob(row))[0], cosine) for cosine, row, component in _best(hits, limit)),
+        )
+        for nearest_one, hits in zip(best, found, strict=True)
+    ]
 
 
 def scan(

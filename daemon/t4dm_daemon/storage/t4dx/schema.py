@@ -98,8 +98,8 @@ class Row:
     """Bit i: `LEARNED[i]` is taken from the current version."""
 
 
-Link = tuple[str, str, int, float, int]
-"""Source id, target id, type code, weight, creation time."""
+Link = tuple[str, str, int, float, int, bool]
+"""Source id, target id, type code, weight, creation time, and whether it is left out where an end is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,9 @@ def check_learned(name: str, value: Any) -> None:
         check_number(name, value, -(2**63), 2**63)
 
 
-def encode_insert(writes: Sequence[Write], edges: Sequence[Edge], token: Token | None) -> tuple[bytes, Insert]:
+def encode_insert(
+    writes: Sequence[Write], edges: Sequence[Edge], token: Token | None, optional_edges: Sequence[Edge] = ()
+) -> tuple[bytes, Insert]:
     """Return the body of an INSERT record, and the command it stands for. Raises InvalidInputError."""
     rows: list[Row] = []
     for write in writes:
@@ -255,13 +257,16 @@ def encode_insert(writes: Sequence[Write], edges: Sequence[Edge], token: Token |
     links: list[Link] = []
     if token is not None and not (type(token.key) is type(token.fingerprint) is bytes):
         raise InvalidInputError("a token's key and fingerprint are bytes")
-    for edge in edges:
+    for at, edge in enumerate((*edges, *optional_edges)):
         check_id(edge.source)
         check_id(edge.target)
         _code(edge.type)
         _finite("an edge's weight", edge.weight, 0.0, 1.0)
         check_number("created_at", edge.created_at, -(2**63), 2**63)
-        links.append((edge.source, edge.target, EDGE_CODES[edge.type], float(edge.weight), edge.created_at))
+        is_optional = at >= len(edges)
+        links.append(
+            (edge.source, edge.target, EDGE_CODES[edge.type], float(edge.weight), edge.created_at, is_optional)
+        )
     packed = _pack(
         (
             None if token is None else (token.key, token.fingerprint),
@@ -278,7 +283,7 @@ def encode_insert(writes: Sequence[Write], edges: Sequence[Edge], token: Token |
                 )
                 for row in rows
             ],
-            links,
+            [link if link[5] else link[:5] for link in links],
         )
     )
     return packed, Insert(token, rows, links)
@@ -300,7 +305,7 @@ def decode_insert(body: bytes | memoryview) -> Insert:
         identifier = unpack_blob(blob)[0]
         vector, inv_norm = (None, 0.0) if raw is None else check_vector(np.frombuffer(raw, np.float32))
         rows.append(Row(identifier, key_of(identifier), blob, vector, inv_norm, *rest))
-    return Insert(None if token is None else Token(*token), rows, links)
+    return Insert(None if token is None else Token(*token), rows, [(*link[:5], len(link) > 5) for link in links])
 
 
 ADDABLE: Final = {"access_count": 2**62, "importance": 1.0, "kappa": 1.0}

@@ -136,18 +136,18 @@ class SpaceState:
         if token is not None and (used := self._used(token, time)) is not None:
             return InsertResult(used.outcomes, used.time, replayed=True)
         plan = self._plan(rows, time)
-        if links:
-            self._check_links(rows, plan, links)
+        links = self._present_links(rows, plan, links)
         outcomes: list[Outcome] = []
         for row, duplicate_of in zip(rows, plan, strict=True):
             if duplicate_of is not None:
                 outcomes.append(Outcome(duplicate_of[0], "duplicate", duplicate_of[1]))
             else:
                 outcomes.append(self._append(row, time))
-        for source, target, code, weight, created_at in links:
+        for source, target, code, weight, created_at, is_optional in links:
             found = self._find_link(key_of(source), code, key_of(target))
             if found is not None:
-                found[0].set_weight(found[1], weight)
+                if not is_optional:
+                    found[0].set_weight(found[1], weight)
                 continue
             created = time if created_at == UNBOUNDED else created_at
             self.memtable.links.append(Edge(source, target, EDGE_TYPES[code], weight), created, time)
@@ -210,13 +210,23 @@ class SpaceState:
             plan.append(duplicate)
         return plan
 
-    def _check_links(self, rows: Sequence[Row], plan: Sequence[tuple[str, int] | None], links: Sequence[Link]) -> None:
+    def _present_links(
+        self, rows: Sequence[Row], plan: Sequence[tuple[str, int] | None], links: Sequence[Link]
+    ) -> list[Link]:
+        """Return the links whose ends exist. Raises InvalidInputError when one is missing that is not optional."""
         coming = {row.key for row, duplicate in zip(rows, plan, strict=True) if duplicate is None}
         # A row that was a duplicate is not there: its edge would lead nowhere.
-        for source, target, *_ in links:
-            for end in (source, target):
-                if key_of(end) not in coming and not self._latest(key_of(end))[1]:
-                    raise InvalidInputError(f"an edge's end {end!r} does not exist", id=end)
+        present = []
+        for link in links:
+            source, target, *_, is_optional = link
+            missing = [
+                end for end in (source, target) if key_of(end) not in coming and not self._latest(key_of(end))[1]
+            ]
+            if not missing:
+                present.append(link)
+            elif not is_optional:
+                raise InvalidInputError(f"an edge's end {missing[0]!r} does not exist", id=missing[0])
+        return present
 
     def _append(self, row: Row, time: int) -> Outcome:
         found = self._find(row.key)

@@ -1,0 +1,137 @@
+"""What a new memory has to do with those that are there: links that are written with it, and how new it is.
+
+    TEMPORAL_BEFORE   from the memory of its session that was stored before it
+    SIMILAR_TO        to what says nearly the same (`diversity.says_the_same`), of the same owner and namespace
+    novelty           1 - cosine to the nearest of these; τ(t) makes its importance of it (`core.temporal_gate`)
+
+Likeness is looked for only where T4DM gives the id: a caller that names its memories says itself what is the same.
+Links are optional: one whose other end is deleted meanwhile is left out, and the memory is stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from t4dm_daemon.core.filter import Filter, Leaf, Not, all_of
+from t4dm_daemon.core.item import Edge, Item
+from t4dm_daemon.core.temporal_gate import temporal_gate
+from t4dm_daemon.memory.diversity import NEAR_DUPLICATE, says_the_same, unit
+from t4dm_daemon.storage.protocol import Outcome, StorageBackend
+
+MAX_ALIKE: Final = 3
+_MAX_TAILS: Final = 10_000
+_OWNER: Final = ("user_id", "agent_id", "app_id")
+
+
+class SessionTails:
+    """The last memory of each session, found once and then kept. Thread-safe; `_lock` guards `_tails`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tails: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def last(self, space: str, session: str, backend: StorageBackend) -> str | None:
+        """Return the id of the memory that was stored last in a session, None for its first."""
+        with self._lock:
+            known = self._tails.get((space, session))
+        if known is not None and backend.get([known])[0] is not None:
+            return known
+        page = backend.scan(where=Leaf("session_id", "eq", session), descending=True, limit=1)
+        return page.items[0].id if page.items else None
+
+    def move(self, space: str, session: str, memory_id: str) -> None:
+        with self._lock:
+            self._tails[space, session] = memory_id
+            self._tails.move_to_end((space, session))
+            while len(self._tails) > _MAX_TAILS:
+                self._tails.popitem(last=False)
+
+
+class Associations:
+    """Find what new memories are linked with. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._tails = SessionTails()
+
+    def sequence(
+        self, space: str, items: Sequence[Item], is_new: Sequence[bool], backend: StorageBackend
+    ) -> list[Edge]:
+        """Return the links that tie new memories to those before them in their sessions."""
+        links = []
+        tails: dict[str, str | None] = {}
+        for item, new in zip(items, is_new, strict=True):
+            session = item.session_id
+            if session is None or not new:
+                continue
+            before = tails[session] if session in tails else self._tails.last(space, session, backend)
+            if before is not None and before != item.id:
+                links.append(Edge(before, item.id, "TEMPORAL_BEFORE"))
+            tails[session] = item.id
+        return links
+
+    def stored(self, space: str, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
+        """Note what has become the last memory of its session."""
+        for item, outcome in zip(items, outcomes, strict=True):
+            if item.session_id is not None and outcome.status == "created":
+                self._tails.move(space, item.session_id, outcome.id)
+
+    def likeness(
+        self, items: Sequence[Item], chosen: Sequence[int], backend: StorageBackend
+    ) -> tuple[list[Edge], dict[int, float]]:
+        """Return links to near-duplicates, and the novelty of each chosen item.
+
+        Args:
+            items: A batch; those before an item count, too.
+            chosen: Positions of what is looked at. All have vectors.
+            backend: Where they will be.
+        """
+        links: list[Edge] = []
+        novelty: dict[int, float] = {}
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for at in chosen:
+            item = items[at]
+            groups.setdefault((item.user_id, item.agent_id, item.app_id, item.namespace), []).append(at)
+        for members in groups.values():
+            vectors = np.stack([unit(_vector(items[at])) for at in members])
+            there = backend.near(vectors, least=NEAR_DUPLICATE, limit=MAX_ALIKE, where=_same_owner(items[members[0]]))
+            among = vectors @ vectors.T
+            for place, (at, nearby) in enumerate(zip(members, there, strict=True)):
+                best = max(nearby.best, float(among[place, :place].max(initial=0.0)), 0.0)
+                novelty[at] = 1.0 - min(1.0, best)
+                alike = [(one, cosine) for one, cosine in nearby.alike]
+                found = {item.id: item for item in backend.get([one for one, _ in alike]) if item is not None}
+                before = [(items[members[other]], float(among[place, other])) for other in range(place)]
+                candidates = [(found[one], cosine) for one, cosine in alike if one in found] + before
+                same = [(one, cosine) for one, cosine in candidates if says_the_same(items[at], one, cosine)]
+                same.sort(key=lambda one: (-one[1], one[0].id))
+                links += [
+                    Edge(items[at].id, one.id, "SIMILAR_TO", min(1.0, cosine))
+                    for one, cosine in same[:MAX_ALIKE]
+                    if one.id != items[at].id
+                ]
+        return links, novelty
+
+
+def gated(item: Item, novelty: float) -> Item:
+    """Return the item with the importance that τ(t) gives it."""
+    return dataclasses.replace(item, importance=round(temporal_gate(novelty=novelty), 4))
+
+
+def _vector(item: Item) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    assert item.vector is not None
+    return item.vector
+
+
+def _same_owner(item: Item) -> Filter | None:
+    parts: list[Filter] = []
+    for column in _OWNER:
+        value = getattr(item, column)
+        parts.append(Not(Leaf(column, "exists")) if value is None else Leaf(column, "eq", value))
+    parts.append(Leaf("namespace", "eq", list(item.namespace)) if item.namespace else Leaf("namespace", "is_empty"))
+    return all_of(*parts)

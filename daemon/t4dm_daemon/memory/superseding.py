@@ -1,0 +1,41 @@
+"""A new fact takes the place of old ones: they stop being true, and stay told of.
+
+The valid time of each old memory ends where that of the new one begins, in a new version of it, and a SUPERSEDES link
+leads from the new to the old. All of it is part of the write of the new memory: all or nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from t4dm_daemon.core.clock import UNBOUNDED
+from t4dm_daemon.core.errors import InvalidInputError, NotFoundError
+from t4dm_daemon.core.item import MUTABLE_FIELDS, Edge, Item
+from t4dm_daemon.storage.protocol import StorageBackend, View, Write
+
+
+def superseding(
+    backend: StorageBackend, new: Item, old_ids: Sequence[str], *, now: int
+) -> tuple[list[Write], list[Edge]]:
+    """Return what to write beside `new`, so that it takes the place of the memories `old_ids`.
+
+    Raises:
+        NotFoundError: One of them does not exist.
+        InvalidInputError: It would supersede itself.
+    """
+    if new.id in old_ids:
+        raise InvalidInputError(f"memory {new.id!r} cannot supersede itself", field="supersedes", id=new.id)
+    writes, edges = [], []
+    moment = now if new.valid_from == UNBOUNDED else new.valid_from
+    for old_id, old in zip(
+        old_ids, backend.get(old_ids, view=View(include_expired=True), with_vectors=True), strict=True
+    ):
+        if old is None:
+            raise NotFoundError(f"there is no memory {old_id!r} to supersede", id=old_id, field="supersedes")
+        edges.append(Edge(new.id, old_id, "SUPERSEDES"))
+        end = max(moment, old.valid_from + 1)  # an interval has a length
+        if end < old.valid_to:
+            closed = dataclasses.replace(old, valid_to=end, updated_at=UNBOUNDED)
+            writes.append(Write(closed, expected_version=old.version, carry=frozenset(MUTABLE_FIELDS)))
+    return writes, edges

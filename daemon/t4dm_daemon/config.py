@@ -70,7 +70,7 @@ class SearchSettings(BaseModel):
     )
     candidates: int = Field(100, ge=10, le=1000, description="Memories that each signal proposes.")
     abstain_below: float = Field(
-        0.05, ge=0, le=1, description="A question whose best hit is less likely than this to answer it has no hits."
+        0.0, ge=0, le=1, description="A question whose best hit is less likely than this to answer it has no hits."
     )
     actor_fields: Annotated[list[str], NoDecode] = Field(
         default_factory=lambda: ["speaker", "actor", "author", "sender", "user_id", "agent_id"],

@@ -303,7 +303,10 @@ def test_spaces_are_created_listed_refused_and_deleted(backend: MemoryBackend, s
 def test_a_record_may_have_no_vector(backend: MemoryBackend, space: str) -> None:
     backend.store(m.StoreRequest(id="silent", content="river", embed=False, space=space))
     backend.store(m.StoreRequest(id="spoken", content="river", space=space))
-    assert [hit.memory.id for hit in backend.search(m.SearchRequest(query="river", space=space)).results] == ["spoken"]
+    by_meaning = backend.search(m.SearchRequest(query="river", space=space, mode="vector")).results
+    by_words = backend.search(m.SearchRequest(query="river", space=space, mode="lexical")).results
+    assert [hit.memory.id for hit in by_meaning] == ["spoken"]
+    assert {hit.memory.id for hit in by_words} == {"spoken", "silent"}
     assert backend.list(m.ListRequest(space=space)).total == 2
 
 

@@ -138,9 +138,9 @@ def test_a_merge_never_keeps_the_vector_of_another_text(backend: MemoryBackend) 
 
     merge(m.RecordIn(id="a", content="the market crashed", embed=False))
     merge(m.RecordIn(id="silent", metadata={"seen": True}))
-    assert backend.search(m.SearchRequest(query="cats and dogs")).results == []
+    assert backend.search(m.SearchRequest(query="cats and dogs", mode="vector")).results == []
     merge(m.RecordIn(id="a", content="the market rose"))
-    assert [hit.memory.id for hit in backend.search(m.SearchRequest(query="market")).results] == ["a"]
+    assert [hit.memory.id for hit in backend.search(m.SearchRequest(query="market", mode="vector")).results] == ["a"]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 600, "\ud800"])

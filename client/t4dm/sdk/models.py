@@ -140,7 +140,7 @@ class RecordIn(Owner):
     metadata: Metadata = Field(default_factory=dict, description="Filterable; returned exactly as given.")
     value: Json = Field(default=None, description="Opaque JSON, stored verbatim, never filtered.")
     vector: Vector | None = Field(default=None, description="The caller's own embedding; absent: the daemon embeds.")
-    embed: Bool = Field(default=True, description="False stores without a vector: found by filter, not by meaning.")
+    embed: Bool = Field(default=True, description="False stores without a vector: found by words and filters, not by meaning.")
     kind: Kind = "episodic"
     namespace: list[Label] = Field(default_factory=list, max_length=32)
     categories: list[Label] = Field(default_factory=list, max_length=64)

@@ -18,9 +18,9 @@ from typing import Final
 
 from t4dm_daemon.storage.protocol import Candidate
 
-INTERCEPT: Final = -5.0
-SIMILARITY: Final = 6.0
-COVERAGE: Final = 4.0
+INTERCEPT: Final = -3.8
+SIMILARITY: Final = 4.6
+COVERAGE: Final = 3.3
 CONSIDERED: Final = 3
 """Hits at the top that may show that there is an answer."""
 

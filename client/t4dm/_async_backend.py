@@ -17,6 +17,7 @@ from t4dm._backend import MemoryBackend
 from t4dm.sdk import admin_models as a
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 from t4dm.sdk.errors import TransportError
 
 
@@ -40,6 +41,12 @@ class AsyncMemoryBackend(Protocol):
     async def get_many(self, request: m.GetRequest) -> builtins.list[m.Memory]: ...
 
     async def search(self, request: m.SearchRequest) -> m.SearchAnswer: ...
+
+    async def context(self, request: r.ContextRequest) -> r.ContextAnswer: ...
+
+    async def pin(self, request: r.PinRequest) -> int: ...
+
+    async def feedback(self, request: r.FeedbackRequest) -> int: ...
 
     async def list(self, request: m.ListRequest) -> m.ListAnswer: ...
 
@@ -153,6 +160,15 @@ class InThread:
 
     async def search(self, request: m.SearchRequest) -> m.SearchAnswer:
         return await asyncio.to_thread(lambda: self._opened().search(request))
+
+    async def context(self, request: r.ContextRequest) -> r.ContextAnswer:
+        return await asyncio.to_thread(lambda: self._opened().context(request))
+
+    async def pin(self, request: r.PinRequest) -> int:
+        return await asyncio.to_thread(lambda: self._opened().pin(request))
+
+    async def feedback(self, request: r.FeedbackRequest) -> int:
+        return await asyncio.to_thread(lambda: self._opened().feedback(request))
 
     async def list(self, request: m.ListRequest) -> m.ListAnswer:
         return await asyncio.to_thread(lambda: self._opened().list(request))

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 from t4dm.sdk import admin_models as a
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 
 
 @runtime_checkable
@@ -46,6 +47,18 @@ class MemoryBackend(Protocol):
 
     def search(self, request: m.SearchRequest) -> m.SearchAnswer:
         """Return the best hits, best first; an empty answer means nothing relevant."""
+        ...
+
+    def context(self, request: r.ContextRequest) -> r.ContextAnswer:
+        """Return a block of text for a prompt, made of what answers a question, within a budget of tokens."""
+        ...
+
+    def pin(self, request: r.PinRequest) -> int:
+        """Pin memories so that sleep never forgets them, or unpin them; return how many exist."""
+        ...
+
+    def feedback(self, request: r.FeedbackRequest) -> int:
+        """Say how useful memories were; return how many of them exist."""
         ...
 
     def list(self, request: m.ListRequest) -> m.ListAnswer:

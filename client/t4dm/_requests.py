@@ -94,6 +94,7 @@ class SearchFields(SelectionFields, total=False):
     abstain_below: float | None
     mmr: m.Mmr | Mapping[str, float] | None
     collapse: bool | None
+    touch: bool
     include: Sequence[m.Include]
     show_expired: bool
 

@@ -31,6 +31,7 @@ from t4dm_daemon.embedding.cache import VectorCache
 from t4dm_daemon.embedding.factory import make_embedder
 from t4dm_daemon.embedding.queue import EmbeddingQueue
 from t4dm_daemon.memory.backend import ServiceBackend, raise_for_caller
+from t4dm_daemon.memory.feedback import FeedbackLog
 from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.maintenance import Maintenance
 from t4dm_daemon.memory.service import MemoryService, SearchDefaults
@@ -137,6 +138,7 @@ class Runtime:
             queue,
             deadline_s=settings.server.deadline_s,
             bulk_deadline_s=settings.server.bulk_deadline_s,
+            feedback=FeedbackLog(database),
             search=SearchDefaults(
                 candidates=settings.search.candidates,
                 abstain_below=settings.search.abstain_below,
@@ -185,6 +187,8 @@ class Runtime:
             database, self._database = self._database, None
         if self._maintenance is not None:
             self._maintenance.stop()
+        if self._service is not None and database is not None:
+            self._service.close()
         if queue is not None:
             queue.close()
         if database is not None:

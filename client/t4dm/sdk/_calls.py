@@ -17,6 +17,7 @@ import httpx
 from pydantic import BaseModel, JsonValue
 
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.codec import decode, decode_any
 from t4dm.sdk.errors import ValidationError
@@ -114,6 +115,26 @@ def search(request: m.SearchRequest) -> Call[m.SearchAnswer]:
         body=request,
         is_repeatable=True,
         wants_vectors="vector" in request.include,
+    )
+
+
+def context(request: r.ContextRequest) -> Call[r.ContextAnswer]:
+    return Call("POST", "/api/v1/context", answer_as(r.ContextAnswer), body=request, is_repeatable=True)
+
+
+def pin(request: r.PinRequest) -> Call[int]:
+    return Call(
+        "POST",
+        f"{_MEMORY}/pin",
+        lambda response: decode(response, r.PinAnswer).pinned,
+        body=request,
+        is_repeatable=True,
+    )
+
+
+def feedback(request: r.FeedbackRequest) -> Call[int]:
+    return Call(
+        "POST", f"{_MEMORY}/feedback", lambda response: decode(response, r.FeedbackAnswer).recorded, body=request
     )
 
 

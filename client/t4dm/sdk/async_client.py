@@ -18,6 +18,7 @@ from t4dm.sdk import _graph_calls as graph_calls
 from t4dm.sdk import admin_models as a
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 from t4dm.sdk._base import Attempt, BaseClient, Connection
 from t4dm.sdk._calls import Call
 from t4dm.sdk._export import ExportLine, ExportReader
@@ -105,6 +106,18 @@ class AsyncT4DMClient(BaseClient):
     async def search(self, request: m.SearchRequest) -> m.SearchAnswer:
         """Return the best hits, best first; an empty answer means nothing relevant."""
         return await self._run(calls.search(request))
+
+    async def context(self, request: r.ContextRequest) -> r.ContextAnswer:
+        """Return a block of text for a prompt, made of what answers a question, within a budget of tokens."""
+        return await self._run(calls.context(request))
+
+    async def pin(self, request: r.PinRequest) -> int:
+        """Pin memories so that sleep never forgets them, or unpin them; return how many exist."""
+        return await self._run(calls.pin(request))
+
+    async def feedback(self, request: r.FeedbackRequest) -> int:
+        """Say how useful memories were; return how many of them exist."""
+        return await self._run(calls.feedback(request))
 
     async def list(self, request: m.ListRequest) -> m.ListAnswer:
         """Return one page, the total, and the cursor of the next page."""

@@ -140,7 +140,9 @@ class RecordIn(Owner):
     metadata: Metadata = Field(default_factory=dict, description="Filterable; returned exactly as given.")
     value: Json = Field(default=None, description="Opaque JSON, stored verbatim, never filtered.")
     vector: Vector | None = Field(default=None, description="The caller's own embedding; absent: the daemon embeds.")
-    embed: Bool = Field(default=True, description="False stores without a vector: found by words and filters, not by meaning.")
+    embed: Bool = Field(
+        default=True, description="False stores without a vector: found by words and filters, not by meaning."
+    )
     kind: Kind = "episodic"
     namespace: list[Label] = Field(default_factory=list, max_length=32)
     categories: list[Label] = Field(default_factory=list, max_length=64)
@@ -363,6 +365,7 @@ class SearchRequest(Selection):
     )
     include: list[Include] = Field(default_factory=list[Include], max_length=8)
     show_expired: Bool = False
+    touch: Bool = Field(default=True, description="Count the hits as used (access_count), shortly after.")
 
     @model_validator(mode="after")
     def _has_question(self) -> SearchRequest:

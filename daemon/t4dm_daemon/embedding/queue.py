@@ -41,6 +41,7 @@ _BATCH_CHARS: Final = 4_000  # about 1000 tokens of English, 0.15 s of all-MiniL
 _INTERACTIVE_RUN: Final = 8  # bulk work keeps at least a ninth of the worker's turns
 _FIRST_GUESS_S_PER_TEXT: Final = 0.01
 _CLOSE_TIMEOUT_S: Final = 10.0
+CHARACTERS_PER_TOKEN: Final = 4  # of English prose, by the tokenizers of common models
 
 
 @runtime_checkable
@@ -48,6 +49,13 @@ class SteppedEmbedder(Protocol):
     """What an embedder may offer beside `embed`: the same work, in steps between which it can be left."""
 
     def embed_in_steps(self, texts: Sequence[str]) -> Generator[None, None, npt.NDArray[np.float32]]: ...
+
+
+@runtime_checkable
+class TokenCounting(Protocol):
+    """What an embedder with a tokenizer offers beside `embed`."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -102,6 +110,17 @@ class EmbeddingQueue:
     @property
     def dimension(self) -> int:
         return self._embedder.dimension
+
+    @property
+    def counted_by(self) -> str:
+        """What `count_tokens` counts with."""
+        return self.name if isinstance(self._embedder, TokenCounting) else "characters / 4"
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens of each text, by the embedder's tokenizer; an estimate where it has none."""
+        if isinstance(self._embedder, TokenCounting):
+            return self._embedder.count_tokens(texts)
+        return [-(-len(text) // CHARACTERS_PER_TOKEN) for text in texts]
 
     @property
     def state(self) -> State:

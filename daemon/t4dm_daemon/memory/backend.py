@@ -15,6 +15,7 @@ from t4dm.sdk import admin_models as a
 from t4dm.sdk import errors as e
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 from t4dm_daemon.core.clock import to_micros
 from t4dm_daemon.core.errors import BusyError, DaemonError
 from t4dm_daemon.core.item import Edge
@@ -167,11 +168,45 @@ class ServiceBackend(MemoryBackend):
                     score=hit.score,
                     similarity=hit.similarity,
                     explain=dict(hit.contributions) if "explain" in shown else None,
+                    ranks=dict(hit.ranks) if "explain" in shown else None,
                 )
                 for hit in hits
             ],
             took_ms=(time.perf_counter() - started) * 1e3,
         )
+
+    def context(self, request: r.ContextRequest) -> r.ContextAnswer:
+        started = time.perf_counter()
+        block = self._call(lambda: self._service.context(request))
+        shown = set(request.include)
+        parts = [
+            r.ContextPart(
+                id=hit.item.id,
+                score=hit.score,
+                tokens=tokens,
+                memory=records.to_model(
+                    hit.item, request.space, with_vector="vector" in shown, with_value="value" in shown
+                )
+                if shown & {"vector", "value"}
+                else None,
+            )
+            for hit, tokens in block.parts
+        ]
+        return r.ContextAnswer(
+            text=block.text,
+            parts=parts,
+            tokens=block.tokens,
+            budget_tokens=request.budget_tokens,
+            left_out=block.left_out,
+            counted_by=self._service.counted_by,
+            took_ms=(time.perf_counter() - started) * 1e3,
+        )
+
+    def pin(self, request: r.PinRequest) -> int:
+        return self._call(lambda: self._service.pin(request))
+
+    def feedback(self, request: r.FeedbackRequest) -> int:
+        return self._call(lambda: self._service.feedback(request))
 
     def list(self, request: m.ListRequest) -> m.ListAnswer:
         items, total, cursor = self._call(lambda: self._service.list(request))

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from t4dm.sdk import models as m
+from t4dm.sdk.recall_models import ContextRequest, FeedbackRequest, PinRequest
 from t4dm_daemon.core.clock import OPEN, UNBOUNDED, to_micros
 from t4dm_daemon.core.errors import (
     ConflictError,
@@ -34,14 +35,17 @@ from t4dm_daemon.core.errors import (
 from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.core.ids import new_id
 from t4dm_daemon.core.item import MUTABLE_FIELDS, Edge, Item
-from t4dm_daemon.memory import deletion, filters, records
+from t4dm_daemon.memory import context, deletion, filters, records
 from t4dm_daemon.memory.associations import Associations, gated
+from t4dm_daemon.memory.context import Block
+from t4dm_daemon.memory.feedback import FeedbackLog
 from t4dm_daemon.memory.history import Event, events
 from t4dm_daemon.memory.question import Understood, understand
 from t4dm_daemon.memory.ranking import MODES, Hit, Question, rank
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
 from t4dm_daemon.memory.superseding import superseding
 from t4dm_daemon.memory.turns import MAX_ATTEMPTS, Turns
+from t4dm_daemon.memory.use import UseRecorder
 from t4dm_daemon.storage.protocol import (
     PRESENT,
     FieldUpdate,
@@ -62,6 +66,9 @@ class TextEmbedder(Protocol):
     """Turns texts into unit vectors (`embedding.queue.EmbeddingQueue`)."""
 
     def embed(self, texts: Sequence[str], *, bulk: bool = False, timeout_s: float | None = None) -> Vectors: ...
+    @property
+    def counted_by(self) -> str: ...
+    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class MemoryService:
         embedder: Embeds texts; its calls block until the model has answered.
         deadline_s: Longest wait for the embedder.
         bulk_deadline_s: The same for a batch.
+        feedback: Keeps how useful memories were.
         search: What a search does that does not say.
     """
 
@@ -105,15 +113,27 @@ class MemoryService:
         *,
         deadline_s: float,
         bulk_deadline_s: float,
+        feedback: FeedbackLog,
         search: SearchDefaults = SearchDefaults(),
     ) -> None:
         self.spaces = spaces
+        self._feedback = feedback
         self._search = search
         self._embedder = embedder
         self._deadline_s = deadline_s
         self._bulk_deadline_s = bulk_deadline_s
         self._turns = Turns()
         self._associations = Associations()
+        self._use = UseRecorder(spaces)
+
+    @property
+    def counted_by(self) -> str:
+        """What counts the tokens of `context`."""
+        return self._embedder.counted_by
+
+    def close(self) -> None:
+        """Write what waits to be written. Before the store is closed."""
+        self._use.close()
 
     @property
     def modes(self) -> list[str]:
@@ -414,7 +434,23 @@ class MemoryService:
             actor_fields=self._search.actor_fields,
             with_vectors="vector" in request.include,
         )
-        return rank(question, handle.backend)[request.offset :]
+        hits = rank(question, handle.backend)[request.offset :]
+        if request.touch and view.known_at is None:
+            self._use.record(handle.name, [hit.item.id for hit in hits])
+        return hits
+
+    def context(self, request: ContextRequest) -> Block:
+        """Return a block of text for a prompt. Raises as `search` does."""
+        return context.build(request, self.search, self._embedder, now=time.time_ns() // 1000)
+
+    def feedback(self, request: FeedbackRequest) -> int:
+        """Keep how useful memories were; return how many of them exist."""
+        return self._feedback.record(request, self.spaces.open(request.space).backend)
+
+    def pin(self, request: PinRequest) -> int:
+        """Pin memories, or unpin them; return how many of them exist."""
+        backend = self.spaces.open(request.space).backend
+        return sum(backend.update_fields([FieldUpdate(one, set={"pinned": request.pinned}) for one in request.ids]))
 
     def _understand(
         self, handle: SpaceHandle, request: m.SearchRequest, where: Filter | None, view: View, now: int

@@ -9,17 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from t4dm_daemon.core.errors import (
     ConflictError,
     DimensionMismatchError,
     EmbedderMismatchError,
+    InvalidInputError,
     NotFoundError,
 )
 from t4dm_daemon.storage.protocol import StorageBackend
 
 DEFAULT_SPACE = "default"
+FEEDBACK: Final = "t4dm:feedback"
+"""The space in which the store keeps how useful memories were. It is no space of memories, and nobody else's."""
+INTERNAL: Final = frozenset((FEEDBACK,))
 
 
 class Catalog(Protocol):
@@ -97,6 +101,7 @@ class Spaces:
     def open(self, name: str) -> SpaceHandle:
         """Return an existing space. Raises NotFoundError."""
         try:
+            _refuse_internal(name)
             attributes = self._catalog.attributes(name)
         except NotFoundError:
             raise NotFoundError(
@@ -162,6 +167,8 @@ class Spaces:
 
     def _create(self, name: str, embedder: str, model: str | None, dimension: int | None) -> None:
         """Requires: self._lock held."""
+        if name in INTERNAL:
+            raise InvalidInputError(f"the name {name!r} is taken: T4DM keeps something of its own there", space=name)
         existing = self._catalog.spaces().get(name)
         if existing is None:
             self._catalog.create_space(name, embedder=embedder, model=model, metric="cosine", dimension=dimension)
@@ -177,6 +184,7 @@ class Spaces:
 
     def delete(self, name: str) -> None:
         """Delete a space and all it holds. Raises NotFoundError; the default space comes back empty."""
+        _refuse_internal(name)
         with self._lock:
             if name not in self._catalog.spaces():
                 raise NotFoundError(f"there is no space {name!r}", space=name)
@@ -185,4 +193,9 @@ class Spaces:
                 self._create(name, "server", self._identity, self._dimension)
 
     def names(self) -> list[str]:
-        return sorted(self._catalog.spaces())
+        return sorted(self._catalog.spaces().keys() - INTERNAL)
+
+
+def _refuse_internal(name: str) -> None:
+    if name in INTERNAL:
+        raise NotFoundError(f"there is no space {name!r}", space=name)

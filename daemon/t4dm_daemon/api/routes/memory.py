@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 from t4dm_daemon.api.codec import StrictRoute, answer, memory_payload
 from t4dm_daemon.api.deps import MemoryId, QuerySpace, ReachedDoors
 from t4dm_daemon.api.errors import documented
@@ -155,6 +156,27 @@ async def touch(request: Request, body: m.TouchRequest, at: ReachedDoors) -> Res
     """Count an access of each id; ids that do not exist are left out of the count."""
     touched = await at.quick.run(at.service.touch, body)
     return answer(request, lambda _: {"touched": touched})
+
+
+@router.post(
+    "/pin", response_model=r.PinAnswer, responses=documented(404, 415, 507), summary="Pin memories, or unpin them"
+)
+async def pin(request: Request, body: r.PinRequest, at: ReachedDoors) -> Response:
+    """Pinned memories are never forgotten by sleep; ids that do not exist are left out of the count."""
+    pinned = await at.quick.run(at.service.pin, body)
+    return answer(request, lambda _: {"pinned": pinned})
+
+
+@router.post(
+    "/feedback",
+    response_model=r.FeedbackAnswer,
+    responses=documented(404, 415, 507),
+    summary="Say how useful memories were",
+)
+async def feedback(request: Request, body: r.FeedbackRequest, at: ReachedDoors) -> Response:
+    """Keep how useful memories were as answers, for learning to draw on."""
+    recorded = await at.quick.run(at.service.feedback, body)
+    return answer(request, lambda _: {"recorded": recorded})
 
 
 @router.get("/{memory_id}", response_model=m.Memory, responses=documented(404), summary="Get one memory")

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Protocol, TypedDict, Unpack
 from pydantic import TypeAdapter
 
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.errors import ValidationError
 
@@ -184,6 +185,24 @@ class Defaults:
         given = _known("search", fields, SearchFields) | _unless_none(query=query, filter=filter)
         with as_validation_error():
             return m.SearchRequest(k=k, space=self.in_space(space), **self._for_owner(given))
+
+    def context(
+        self, query: str, budget_tokens: int, space: str | None, filter: FilterLike | None, fields: SearchFields
+    ) -> r.ContextRequest:
+        given = _known("context", fields, SearchFields) | _unless_none(filter=filter)
+        with as_validation_error():
+            return r.ContextRequest(
+                query=query, budget_tokens=budget_tokens, space=self.in_space(space), **self._for_owner(given)
+            )
+
+    def pin(self, ids: Sequence[str], pinned: bool, space: str | None) -> r.PinRequest:
+        with as_validation_error():
+            return r.PinRequest(ids=list(ids), pinned=pinned, space=self.in_space(space))
+
+    def feedback(self, id: str, reward: float, query: str | None, space: str | None) -> r.FeedbackRequest:
+        with as_validation_error():
+            item = r.FeedbackItem(id=id, reward=reward)
+            return r.FeedbackRequest(items=[item], query=query, space=self.in_space(space))
 
     def pages(
         self,

@@ -29,6 +29,7 @@ from t4dm._requests import (
     owner_defaults,
 )
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 
 
 class AsyncT4DM:
@@ -140,6 +141,26 @@ class AsyncT4DM:
     ) -> list[m.Hit]:
         """Return the best hits, best first; an empty list means that nothing is relevant."""
         return (await self._backend.search(self._defaults.search(query, k, space, filter, fields))).results
+
+    async def context(
+        self,
+        query: str,
+        budget_tokens: int = 1000,
+        *,
+        filter: FilterLike | None = None,
+        space: str | None = None,
+        **fields: Unpack[SearchFields],
+    ) -> r.ContextAnswer:
+        """Return text for a prompt, made of what answers a question, within a budget of tokens."""
+        return await self._backend.context(self._defaults.context(query, budget_tokens, space, filter, fields))
+
+    async def pin(self, *ids: str, pinned: bool = True, space: str | None = None) -> int:
+        """Pin memories so that sleep never forgets them, or unpin them; return how many exist."""
+        return await self._backend.pin(self._defaults.pin(ids, pinned, space))
+
+    async def feedback(self, id: str, reward: float, *, query: str | None = None, space: str | None = None) -> int:
+        """Say how useful a memory was, from -1 (misled) to 1 (helped); return 0 when it does not exist."""
+        return await self._backend.feedback(self._defaults.feedback(id, reward, query, space))
 
     async def get(
         self,

@@ -27,6 +27,7 @@ from t4dm._requests import (
     owner_defaults,
 )
 from t4dm.sdk import models as m
+from t4dm.sdk import recall_models as r
 
 
 class T4DM:
@@ -138,6 +139,26 @@ class T4DM:
     ) -> list[m.Hit]:
         """Return the best hits, best first; an empty list means that nothing is relevant."""
         return (self._backend.search(self._defaults.search(query, k, space, filter, fields))).results
+
+    def context(
+        self,
+        query: str,
+        budget_tokens: int = 1000,
+        *,
+        filter: FilterLike | None = None,
+        space: str | None = None,
+        **fields: Unpack[SearchFields],
+    ) -> r.ContextAnswer:
+        """Return text for a prompt, made of what answers a question, within a budget of tokens."""
+        return self._backend.context(self._defaults.context(query, budget_tokens, space, filter, fields))
+
+    def pin(self, *ids: str, pinned: bool = True, space: str | None = None) -> int:
+        """Pin memories so that sleep never forgets them, or unpin them; return how many exist."""
+        return self._backend.pin(self._defaults.pin(ids, pinned, space))
+
+    def feedback(self, id: str, reward: float, *, query: str | None = None, space: str | None = None) -> int:
+        """Say how useful a memory was, from -1 (misled) to 1 (helped); return 0 when it does not exist."""
+        return self._backend.feedback(self._defaults.feedback(id, reward, query, space))
 
     def get(
         self,

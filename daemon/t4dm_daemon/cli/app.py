@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from t4dm._version import __version__
-from t4dm_daemon.cli import finding, links, maintenance, memories, migrate, operations, transfer
+from t4dm_daemon.cli import finding, links, maintenance, memories, migrate, operations, recall, transfer
 from t4dm_daemon.cli import options as o
 from t4dm_daemon.cli.command import Globals, globals_of_run
 
@@ -76,6 +76,12 @@ for _name, _command, _panel in (
     ("update", memories.update, _MEMORIES),
     ("delete", memories.delete, _MEMORIES),
     ("history", memories.history, _MEMORIES),
+    ("context", recall.context, _MEMORIES),
+    ("timeline", recall.timeline, _MEMORIES),
+    ("pin", recall.pin, _MEMORIES),
+    ("unpin", recall.unpin, _MEMORIES),
+    ("forget", recall.forget, _MEMORIES),
+    ("feedback", recall.feedback, _MEMORIES),
     ("link", links.link, _LINKS),
     ("unlink", links.unlink, _LINKS),
     ("links", links.links, _LINKS),

@@ -27,6 +27,12 @@ def search(
     known_at: o.KnownAt = None,
     kind: o.Kind = None,
     namespace: o.Namespace = None,
+    mode: Annotated[str | None, typer.Option("--mode", help="hybrid (default), vector, lexical or graph.")] = None,
+    abstain_below: Annotated[
+        float | None, typer.Option("--abstain-below", help="No hits unless the best is at least this likely right.")
+    ] = None,
+    since: Annotated[str | None, typer.Option("--from", help="Happened at or after this time (RFC 3339).")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Happened before this time (RFC 3339).")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each signal contributed.")] = False,
     space: o.Space = "default",
     user: o.User = None,
@@ -39,7 +45,7 @@ def search(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Find memories by meaning, best first. No output means that nothing is relevant.
+    """Find memories by meaning, words and links, best first. No output means that nothing is relevant.
 
     t4dm search "what does Ada drink?" --user ada
     t4dm search tea -k 3 --explain --filter '{"field": "topic", "op": "eq", "value": "drinks"}'
@@ -53,6 +59,9 @@ def search(
             "as_of": as_of,
             "known_at": known_at,
             "kind": kind,
+            "mode": mode,
+            "abstain_below": abstain_below,
+            "time_range": {name: at for name, at in (("from", since), ("to", until)) if at} or None,
             "namespace_prefix": labels("--namespace", namespace),
             "include": ["explain"] if explain else None,
             **o.owner(user, agent, app, run, session),

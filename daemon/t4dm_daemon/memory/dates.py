@@ -38,7 +38,7 @@ _PATTERNS: Final = tuple(
         rf"{_MONTH}\s+{_DAY}(?!\d)(?:,?\s+{_YEAR})?",
         rf"{_MONTH},?\s+(?:of\s+)?{_YEAR}",
         rf"(?:(?:in|during|since|around|last|of|by|until|before|after)\s+|(?:early|mid|late)[\s-]){_MONTH}",
-        _YEAR,
+        rf"(?<![.\-/]){_YEAR}(?![.\-/]\d)",
         rf"(?P<count>\d+|{'|'.join(_NUMBERS)})(?:\s+of)?\s+{_UNIT}s?\s+ago",
         rf"(?P<which>last|this)\s+(?:{_UNIT}|(?P<weekday>{'|'.join(_DAYS)}))",
         r"(?P<relative>today|yesterday|tonight)",

@@ -51,6 +51,11 @@ class Understood:
     asks_past: bool
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words of a question that may be names, case folded."""
+    return list({word.casefold() for word in _NAME.findall(text) if len(word) >= MIN_NAME})
+
+
 def understand(text: str, actors: Iterable[str], *, now: int) -> Understood:
     """Read a question.
 

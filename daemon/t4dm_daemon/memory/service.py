@@ -40,7 +40,7 @@ from t4dm_daemon.memory.associations import Associations, gated
 from t4dm_daemon.memory.context import Block
 from t4dm_daemon.memory.feedback import FeedbackLog
 from t4dm_daemon.memory.history import Event, events
-from t4dm_daemon.memory.question import Understood, understand
+from t4dm_daemon.memory.question import Understood, understand, words_of
 from t4dm_daemon.memory.ranking import MODES, Hit, Question, rank
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
 from t4dm_daemon.memory.superseding import superseding
@@ -456,8 +456,8 @@ class MemoryService:
         self, handle: SpaceHandle, request: m.SearchRequest, where: Filter | None, view: View, now: int
     ) -> Understood:
         assert request.query is not None
-        counted = handle.backend.count_values(self._search.actor_fields, where=where, view=view)
-        actors = {value for field in counted for value, _ in field if isinstance(value, str)}
+        words = words_of(request.query)
+        actors = handle.backend.values_with(self._search.actor_fields, words, where=where, view=view)
         return understand(request.query, actors, now=now)
 
     def _vector_for(

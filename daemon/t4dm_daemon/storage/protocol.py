@@ -309,6 +309,15 @@ class StorageBackend(Protocol):
         """
         ...
 
+    def values_with(
+        self, fields: Sequence[str], words: Sequence[str], *, where: Filter | None = None, view: View = PRESENT
+    ) -> set[str]:
+        """Return the values of the fields (label columns, metadata paths) that hold one of the words, case folded.
+
+        Words are runs of letters. Only values of items that are visible and pass the filter.
+        """
+        ...
+
     def count_values(
         self, fields: Sequence[str], *, where: Filter | None = None, view: View = PRESENT
     ) -> list[list[tuple[Any, int]]]:

@@ -9,6 +9,7 @@ changed in place. Which version a reader sees is decided by transaction time alo
 from __future__ import annotations
 
 import json
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -29,6 +30,7 @@ from t4dm_daemon.storage.t4dx.schema import LABELS, LISTS, MUTABLE, NUMBERS, PUR
 from t4dm_daemon.storage.t4dx.text_index import GrowingTextIndex, TextIndex
 
 MAX_CACHED_PATHS: Final = 32
+_WORD: Final = re.compile(r"[^\W\d_]+")
 _ITEM_NUMBERS: Final = tuple(name for name in NUMBERS if name != "inv_norm")
 
 Mask = npt.NDArray[np.bool_]
@@ -36,14 +38,40 @@ Codes = npt.NDArray[np.int32]
 Numbers = dict[str, npt.NDArray[Any]]
 
 
+class Words:
+    """Which of a growing list of values hold a word. Thread-safe; `_lock` guards every field."""
+
+    __slots__ = ("_codes", "_known", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._codes: dict[str, list[int]] = {}
+        self._known = 0
+
+    def codes(self, values: list[Any], words: Iterable[str]) -> list[int]:
+        """Return the positions of the strings among `values` that hold one of the words, case folded."""
+        with self._lock:
+            for code in range(self._known, len(values)):
+                value = values[code]
+                for word in set(_WORD.findall(value.casefold())) if isinstance(value, str) else ():
+                    self._codes.setdefault(word, []).append(code)
+                self._known = code + 1
+            return sorted({code for word in words for code in self._codes.get(word, ())})
+
+
 class Dictionary:
     """The distinct values of one label column, by code. Appended to by the writer only."""
 
-    __slots__ = ("_codes", "values")
+    __slots__ = ("_codes", "values", "words")
 
     def __init__(self, values: Sequence[Any] = ()) -> None:
         self.values: list[Any] = list(values)
+        self.words = Words()
         self._codes = {value: code for code, value in enumerate(self.values)}
+
+    def find(self, value: Any) -> int:
+        """Return the code of a value, -1 if it was not seen."""
+        return self._codes.get(value, -1)
 
     def code(self, value: Any) -> int:
         """Return the code of a value, a new one if it was not seen before; -1 for None."""
@@ -60,9 +88,10 @@ class Dictionary:
 class PathColumn:
     """A metadata path as a label column: code per row (-1 where it is missing) and the distinct values."""
 
-    __slots__ = ("_codes_of", "codes", "rows", "values")
+    __slots__ = ("_codes_of", "codes", "rows", "values", "words")
 
     def __init__(self) -> None:
+        self.words = Words()
         self.codes: Codes = np.empty(0, np.int32)
         self.rows = 0
         self.values: list[Any] = []

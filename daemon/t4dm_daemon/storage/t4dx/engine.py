@@ -88,7 +88,7 @@ from t4dm_daemon.storage.t4dx.schema import (
 from t4dm_daemon.storage.t4dx.segment import Segment
 from t4dm_daemon.storage.t4dx.segment_files import Facts, check_file
 from t4dm_daemon.storage.t4dx.state import SpaceState, meaning_of
-from t4dm_daemon.storage.t4dx.statistics import count, count_values
+from t4dm_daemon.storage.t4dx.statistics import count, count_values, values_with
 from t4dm_daemon.storage.t4dx.verify import find_broken
 from t4dm_daemon.storage.t4dx.wal import Wal
 
@@ -476,6 +476,12 @@ class T4DXEngine:
         if vectors.ndim != 2 or vectors.shape[1] != self._state.dimension:
             raise DimensionMismatchError(self._state.dimension, vectors.shape[-1])
         return query.near(self._snapshot(view), vectors, least=least, limit=limit, where=where)
+
+    def values_with(
+        self, fields: Sequence[str], words: Sequence[str], *, where: Filter | None = None, view: View = PRESENT
+    ) -> set[str]:
+        """Return the values of the fields that hold one of the words. See `StorageBackend.values_with`."""
+        return values_with(self._snapshot(view), fields, words, where)
 
     def count_values(
         self, fields: Sequence[str], *, where: Filter | None = None, view: View = PRESENT

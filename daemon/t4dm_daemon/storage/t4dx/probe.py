@@ -52,6 +52,8 @@ class _Part:
     postings: dict[str, tuple[Rows, Numbers]] = field(default_factory=dict)
     """Per term of the question: rows that are seen and hold it, ascending, and how often."""
     scores: Numbers = field(default_factory=lambda: np.empty(0))
+    windows: list[tuple[Rows, Numbers, Numbers]] = field(default_factory=list)
+    """Rows whose sessions were read, ascending, with score and coverage of their windows."""
 
     def seen(self, row: int) -> bool:
         return row < self.rows and (self.mask is None or bool(self.mask[row]))
@@ -96,6 +98,7 @@ class TextProbe:
         self._idf: dict[str, float] = {}
         self._mean_length = 0.0
         self._windows: dict[Ref, tuple[float, float]] = {}
+        """Of rows without a session."""
         self._known_sessions: set[str] = set()
         self._cosines: dict[Ref, float] = {}
         self._scales = Scales()
@@ -167,6 +170,8 @@ class TextProbe:
 
     def _read_windows(self, refs: Iterable[Ref]) -> list[Ref]:
         """Score the sessions of rows, and return the best of what they hold by their windows."""
+        if not self._idf:
+            return []
         names: set[str] = set()
         for at, row in refs:
             name = self._session(at, row)
@@ -175,30 +180,45 @@ class TextProbe:
             elif name not in self._known_sessions:
                 names.add(name)
         self._known_sessions |= names
-        if not names or not self._idf:
+        if not names:
             return []
-        columns: list[list[npt.NDArray[Any]]] = [[] for _ in range(6)]
-        order = {name: number for number, name in enumerate(sorted(names))}
+        order = sorted(names)
+        columns: list[list[npt.NDArray[Any]]] = [[] for _ in range(7)]
         for at, part in enumerate(self._parts):
-            values = part.component.dictionaries["session_id"].values
-            wanted = np.array([*(order.get(value, -1) for value in list(values)), -1], np.int64)
-            sessions = wanted[part.component.codes["session_id"][: part.rows]]
+            component = part.component
+            dictionary = component.dictionaries["session_id"]
+            wanted = np.full(len(dictionary.values) + 1, -1, np.int64)  # the last entry is that of code -1
+            for number, name in enumerate(order):
+                wanted[dictionary.find(name)] = number
+            wanted[-1] = -1
+            sessions = wanted[component.codes["session_id"][: part.rows]]
             (rows,) = np.nonzero(sessions >= 0 if part.mask is None else (sessions >= 0) & part.mask)
-            numbers = part.component.numbers
             counts = np.stack([_counts_at(rows, *part.postings[term]) for term in self._idf])
-            place = np.stack((np.full(len(rows), at), rows), axis=1)
-            values_of = (numbers["event_time"][rows], numbers["seq"][rows], place, part.lengths[rows], counts.T)
-            for column, value in zip(columns, (sessions[rows], *values_of), strict=True):
+            numbers = component.numbers
+            values_of = (numbers["event_time"][rows], numbers["seq"][rows], np.full(len(rows), at), rows)
+            for column, value in zip(columns, (sessions[rows], *values_of, part.lengths[rows], counts.T), strict=True):
                 column.append(value)
-        session, event_time, seq, place, length, count = (np.concatenate(column) for column in columns)
+        session, event_time, seq, parts, rows, length, count = (np.concatenate(column) for column in columns)
         placed = np.lexsort((seq, event_time, session))
-        session, seq, place = session[placed], seq[placed], place[placed]
+        session, seq, parts, rows = session[placed], seq[placed], parts[placed], rows[placed]
         scores, coverage = self._weigh_windows(session, length[placed], count[placed].T)
-        refs = [(at, row) for at, row in place.tolist()]
-        self._windows |= {
-            ref: (score, share) for ref, score, share in zip(refs, scores.tolist(), coverage.tolist(), strict=True)
-        }
-        return _first(refs, np.round(scores, _DECIMALS), seq, self._k)
+        for at in range(len(self._parts)):
+            (own,) = np.nonzero(parts == at)
+            own = own[np.argsort(rows[own])]
+            self._parts[at].windows.append((rows[own], scores[own], coverage[own]))
+        best = np.lexsort((seq, -np.round(scores, _DECIMALS)))[: self._k]
+        return list(zip(parts[best].tolist(), rows[best].tolist(), strict=True))
+
+    def _window(self, ref: Ref) -> tuple[float, float]:
+        """Return score and coverage of the window of a row whose session was read."""
+        alone = self._windows.get(ref)
+        if alone is not None:
+            return alone
+        for rows, scores, coverage in self._parts[ref[0]].windows:
+            place = int(rows.searchsorted(ref[1]))
+            if place < len(rows) and rows[place] == ref[1]:
+                return float(scores[place]), float(coverage[place])
+        return 0.0, 0.0
 
     def _session(self, at: int, row: int) -> str | None:
         component = self._parts[at].component
@@ -287,7 +307,7 @@ class TextProbe:
 
     def _signals(self, ref: Ref) -> tuple[float, float, float]:
         lexical = float(self._parts[ref[0]].scores[ref[1]]) if self._idf else 0.0
-        return self._cosines.get(ref, 0.0), lexical, self._windows.get(ref, (0.0, 0.0))[0]
+        return self._cosines.get(ref, 0.0), lexical, self._window(ref)[0]
 
     def among(self, ids: Iterable[str]) -> list[Candidate]:
         """Return the same of given items, of those that are seen and pass."""
@@ -319,7 +339,7 @@ class TextProbe:
                     similarity=self._cosines.get(ref),
                     lexical=lexical,
                     window=window,
-                    coverage=self._windows.get(ref, (0.0, 0.0))[1],
+                    coverage=self._window(ref)[1],
                 )
             )
         return answers

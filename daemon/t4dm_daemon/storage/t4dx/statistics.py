@@ -10,6 +10,7 @@ import numpy as np
 from t4dm_daemon.core.errors import UnknownFieldError
 from t4dm_daemon.core.filter import Filter, field_path
 from t4dm_daemon.core.item import KINDS
+from t4dm_daemon.storage.t4dx.component import Dictionary
 from t4dm_daemon.storage.t4dx.query import Snapshot
 from t4dm_daemon.storage.t4dx.schema import LABELS, PURGED
 
@@ -38,16 +39,44 @@ def count(snapshot: Snapshot) -> dict[str, Any]:
     return {"items": items, "versions": versions, "by_kind": by_kind, "by_kappa": by_kappa}
 
 
+def values_with(snapshot: Snapshot, fields: Sequence[str], words: Sequence[str], where: Filter | None) -> set[str]:
+    """Return the values of the fields that hold one of the words, of visible items that pass.
+
+    Raises:
+        UnknownFieldError: A field is neither a label column nor a path into the metadata.
+    """
+    found: set[str] = set()
+    paths = _paths_of(fields)
+    for component, rows, mask in snapshot.masks(where):
+        component.read_paths([path for path in paths if path is not None], rows)
+        for field, path in zip(fields, paths, strict=True):
+            column = component.dictionaries[field] if path is None else component.path_column(path, rows)
+            for code in column.words.codes(column.values, words):
+                if column.values[code] in found:
+                    continue
+                codes = (component.codes[field] if isinstance(column, Dictionary) else column.codes)[:rows]
+                holding = codes == code
+                if (holding if mask is None else holding & mask).any():
+                    found.add(column.values[code])
+    return found
+
+
+def _paths_of(fields: Sequence[str]) -> list[str | None]:
+    """Return the metadata path of each field, None for a label column."""
+    paths = [field_path(field) for field in fields]
+    for field, path in zip(fields, paths, strict=True):
+        if path is None and field not in LABELS:
+            raise UnknownFieldError(f"the values of {field!r} cannot be listed", field=field)
+    return paths
+
+
 def count_values(snapshot: Snapshot, fields: Sequence[str], where: Filter | None) -> list[list[tuple[Any, int]]]:
     """Return for each field its distinct values and how many visible items that pass have each, by first seen.
 
     Raises:
         UnknownFieldError: A field is neither a label column nor a path into the metadata.
     """
-    paths = [field_path(field) for field in fields]
-    for field, path in zip(fields, paths, strict=True):
-        if path is None and field not in LABELS:
-            raise UnknownFieldError(f"the values of {field!r} cannot be counted", field=field)
+    paths = _paths_of(fields)
     totals: list[dict[tuple[type, Any], list[Any]]] = [{} for _ in fields]
     for component, rows, mask in snapshot.masks(where):
         component.read_paths([path for path in paths if path is not None], rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -35,18 +34,17 @@ def read(path: Path, *, setting: str, outside: Sequence[Path]) -> bytes:
         if path.resolve().is_relative_to(directory.resolve()):
             raise refuse(f"lies in {directory}, where it protects nothing: move it elsewhere")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if path.exists() and not path.is_file():
+            raise refuse("is not a file: name one")
+        with path.open("rb") as file:
+            facts = os.fstat(file.fileno())
+            key = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise refuse(f"is not there; {make}") from error
     except OSError as error:
         raise refuse(f"cannot be read: {error.strerror or error}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise refuse("is not a file: name one")
-        if facts.st_mode & 0o077:
-            raise refuse(f"may be read or changed by others: chmod 600 {path}")
-        key = file.read(MAX_BYTES + 1)
+    if facts.st_mode & 0o077:
+        raise refuse(f"may be read or changed by others: chmod 600 {path}")
     if not MIN_BYTES <= len(key) <= MAX_BYTES:
         raise refuse(f"has {facts.st_size} bytes, a key has {MIN_BYTES} to {MAX_BYTES}; {make}")
     return key

@@ -332,7 +332,7 @@ class T4DXEngine:
                 "this moment lies before the backup: restore an earlier one", until=until, backup=self._state.moment
             )
         with self._apply_lock:
-            for record in self._wal.recover(self._checkpoints.lsn):
+            for record in self._wal.recover(self._checkpoints.lsn, until=until):
                 if until is not None and record.time > until:
                     self._wal.restart(record.lsn)
                     return

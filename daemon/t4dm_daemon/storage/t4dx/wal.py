@@ -177,10 +177,11 @@ class Wal:
 
     # Recovery -----------------------------------------------------------------------------------------
 
-    def recover(self, after_lsn: int) -> Iterator[Record]:
+    def recover(self, after_lsn: int, *, until: int | None = None) -> Iterator[Record]:
         """Yield the records after `after_lsn`, then be ready to append.
 
-        A torn tail is zeroed and logged. Run to the end before appending.
+        A torn tail is zeroed and logged. Run to the end before appending; with `until`, a transaction time, `restart`
+        then: it ends before a file of another key that begins later.
 
         Raises:
             CorruptionError: Damage that is not a torn tail, or a mac that is not of this key.
@@ -231,10 +232,12 @@ class Wal:
             while (frame := self._frame_at(content, offset, salt, expected)) is not None:
                 count, payload_bytes, crc = frame
                 mac = self._check_mac(path, content, offset, payload_bytes, header)
-                if not self._is_own and expected + count - 1 > after_lsn:
-                    raise self._needs_another_key(path, offset, header, max(expected, after_lsn + 1))
                 mac_bytes = MAC_BYTES if header.key_id else 0
                 start = offset + FRAME_BYTES + mac_bytes
+                if not self._is_own and expected + count - 1 > after_lsn:
+                    if until is not None and _RECORD.unpack_from(content, start)[2] > until:
+                        return
+                    raise self._needs_another_key(path, offset, header, max(expected, after_lsn + 1))
                 for at, record in enumerate(_records(path, content, start, payload_bytes - mac_bytes, count)):
                     if expected + at > after_lsn:
                         yield Record(expected + at, *record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import struct
@@ -14,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, WalKeyError
+from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, StorageError, WalKeyError
 from t4dm_daemon.storage.t4dx import Database, T4DXEngine, wal
 from t4dm_daemon.storage.t4dx.backup import restore, verify_files
 from t4dm_daemon.storage.t4dx.wal import FRAME_BYTES, MAC_HEADER_BYTES, MIN_FILE_BYTES, Wal
 from t4dm_daemon.storage.t4dx.wal_mac import MAC_BYTES, LogKey
+from tests.crash.files import SteppedFileSystem
 from tests.crash.workload import state_of
 from tests.unit.storage.t4dx.items import UnsyncedFileSystem, write
 
@@ -344,6 +346,26 @@ def test_the_key_changes_after_a_clean_close_and_not_after_a_crash(tmp_path: Pat
             Database(crashed, wal_key=wrong)
     with _store(crashed) as database:
         assert list(state_of(database.space("notes"))) == ["a"]
+
+
+def test_a_change_of_key_that_fails_at_any_step_loses_nothing(tmp_path: Path) -> None:
+    with _store(tmp_path / "store", fs=UnsyncedFileSystem()) as database:
+        database.create_space("notes").insert([write("a")])
+    steps = 0
+    for step in itertools.count(1):
+        root = _crashed_copy(tmp_path / "store", tmp_path / f"at-{step}")
+        fs = SteppedFileSystem(step, for_good=True)
+        with contextlib.suppress(StorageError), Database(root, wal_key=OTHER, fs=fs) as database:
+            database.space("notes").insert([write("b")])
+            if fs.steps < step:
+                break
+        steps = step
+        with contextlib.suppress(WalKeyError), _store(root) as database:
+            assert "a" in state_of(database.space("notes"))
+            continue
+        with Database(root, wal_key=OTHER) as database:  # "b" may be in its log: then the old key is refused
+            assert set(state_of(database.space("notes"))) == {"a", "b"}
+    assert steps > 10
 
 
 def test_the_log_of_one_space_is_not_taken_for_that_of_another(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from t4dm_daemon.storage.t4dx.analysis import languages
@@ -41,6 +41,31 @@ class StorageSettings(BaseModel):
         None,
         description="Directory that keeps the log after it has been written to segments, for restoring any moment.",
     )
+    wal_mac: Literal["off", "hmac-sha256"] = Field(
+        "off",
+        description="hmac-sha256: nobody without the key can forge, change, remove or reorder what the log holds.",
+    )
+    wal_key_file: Path | None = Field(
+        None,
+        description="File of 32 random bytes or more, the log's key; outside the store, readable by its owner alone.",
+    )
+
+    @field_validator("wal_key_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _has_key(self) -> Self:
+        if self.wal_mac != "off" and self.wal_key_file is None:
+            raise ValueError(
+                f"T4DM_STORAGE__WAL_MAC={self.wal_mac} needs a key: name one with T4DM_STORAGE__WAL_KEY_FILE"
+            )
+        if self.wal_key_file is not None and "wal_mac" not in self.model_fields_set:
+            raise ValueError(
+                "T4DM_STORAGE__WAL_KEY_FILE does nothing without T4DM_STORAGE__WAL_MAC=hmac-sha256 (or =off)"
+            )
+        return self
 
 
 class EmbeddingSettings(BaseModel):

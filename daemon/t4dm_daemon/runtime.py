@@ -36,7 +36,7 @@ from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.maintenance import Maintenance
 from t4dm_daemon.memory.service import MemoryService, SearchDefaults
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
-from t4dm_daemon.persistence import data_dir
+from t4dm_daemon.persistence import data_dir, key_file
 from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
 
 logger = logging.getLogger(__name__)
@@ -329,8 +329,22 @@ def open_store(settings: Settings, *, owner: Mapping[str, Any]) -> Database:
         verify=storage.verify,
         archive=storage.archive,
         language=settings.search.language,
+        wal_key=wal_key(settings),
         owner=owner,
     )
+
+
+def wal_key(settings: Settings) -> bytes | None:
+    """Return the key of the log, None when it is not authenticated.
+
+    Raises:
+        StorageError: The file that should hold it cannot be used.
+    """
+    storage = settings.storage
+    if storage.wal_mac == "off" or storage.wal_key_file is None:
+        return None
+    kept = [settings.store, *([] if storage.archive is None else [storage.archive])]
+    return key_file.read(storage.wal_key_file, setting="T4DM_STORAGE__WAL_KEY_FILE", outside=kept)
 
 
 def _summed(counts: list[dict[str, int]]) -> dict[str, int]:

@@ -87,6 +87,8 @@ def run(rows: int = 10_000, rounds: int = 600) -> None:
         with Database(directory / "store", flush_items=2 * rows) as database:
             engine = database.create_space("bench")
             _measure_inserts(table, engine, directory, vectors, rounds)
+            with Database(directory / "authenticated", flush_items=2 * rows, wal_key=bytes(32)) as other:
+                _measure_macs(table, other.create_space("bench"), engine, vectors, rounds)
         with Database(directory / "search", flush_items=rows) as database:
             engine = database.create_space("bench")
             start = time.perf_counter()
@@ -131,6 +133,18 @@ def _measure_inserts(table: Table, engine: T4DXEngine, directory: Path, vectors:
     _against(table, f"durable insert ({size} bytes)", insert, "raw pwrite+fdatasync", raw, "≤ 1.5")
     _against(table, "  the same", insert_again, "raw append+fsync", append, "")
     _against(table, "update_fields", update, "raw pwrite+fdatasync, 100 bytes", raw_small, "≤ 1.4")
+
+
+def _measure_macs(table: Table, with_macs: T4DXEngine, without: T4DXEngine, vectors: np.ndarray, rounds: int) -> None:
+    first = 2 * rounds
+    on, off = _alternate(
+        [
+            lambda n: with_macs.insert([Write(_item(first + n, vectors[n]))]),
+            lambda n: without.insert([Write(_item(first + n, vectors[n]))]),
+        ],
+        rounds,
+    )
+    _against(table, "insert, WAL_MAC=hmac-sha256", on, "insert, WAL_MAC=off", off, "≤ 1.1")
 
 
 def _measure_reads(table: Table, engine: T4DXEngine, vectors: np.ndarray, rows: int, rounds: int) -> None:

@@ -112,6 +112,45 @@ def test_a_lock_file_left_by_a_killed_daemon_blocks_nobody(make_daemon: MakeDaem
     assert daemon.terminate() == 0
 
 
+def test_a_killed_daemon_comes_back_with_the_key_of_its_log_and_says_what_is_wrong_without(
+    make_daemon: MakeDaemon, tmp_path: Path
+) -> None:
+    key = tmp_path / "wal.key"
+    on = {"T4DM_STORAGE__WAL_MAC": "hmac-sha256", "T4DM_STORAGE__WAL_KEY_FILE": str(key)}
+    daemon = make_daemon(settings=on)
+    missing = _serve(daemon, "--port", "0")
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o600)
+    daemon.start()
+    with daemon.client() as client:
+        client.store(m.StoreRequest(id="kept", content="x"))
+    daemon.kill()
+
+    for name in on:
+        del daemon.env[name]
+    without = _serve(daemon, "--port", "0")
+    key.write_bytes(b"o" * 32)
+    daemon.env |= on
+    wrong = _serve(daemon, "--port", "0")
+    key.write_bytes(b"k" * 32)
+    daemon.start()
+
+    assert missing.returncode == without.returncode == wrong.returncode == 1
+    assert f"head -c 32 /dev/urandom > {key}" in missing.stderr
+    assert "000000000001.wal" in without.stderr
+    assert "T4DM_STORAGE__WAL_KEY_FILE" in without.stderr
+    assert "another key" in wrong.stderr
+    assert "Traceback" not in missing.stderr + without.stderr + wrong.stderr
+    with daemon.client() as client:
+        assert client.get("kept").content == "x"
+    assert daemon.terminate() == 0
+    for name in on:
+        del daemon.env[name]
+    daemon.start()  # after a clean end all is in segments: the log may go on without
+    with daemon.client() as client:
+        assert client.get("kept").content == "x"
+
+
 def test_a_taken_port_is_refused_and_says_who_holds_it(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     port = str(urlsplit(daemon.url).port)

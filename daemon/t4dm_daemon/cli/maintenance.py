@@ -1,6 +1,7 @@
 """`t4dm flush`, `compact`, `backup`, `verify`, `restore`: the files of the store.
 
-`verify --path` and `restore` work on files that no daemon has open; only they load the storage engine.
+`verify --path` and `restore` work on files that no daemon has open; only they load the storage engine. Where the log is
+authenticated they take its key from the settings, as the daemon does.
 """
 
 from __future__ import annotations
@@ -129,6 +130,7 @@ def restore(
                 target.absolute(),
                 archive=None if archive is None else archive.absolute(),
                 until=None if end is None else to_micros(end),
+                wal_key=_wal_key(),
             )
         )
         facts = {"path": report.path, "files": report.files, "size_bytes": report.size_bytes, "seconds": report.seconds}
@@ -156,7 +158,16 @@ def _verified_files(path: Path) -> VerifyReport:
     from t4dm_daemon.memory.maintenance import plain_verification
     from t4dm_daemon.storage.t4dx.backup import verify_files
 
-    return VerifyReport.model_validate(plain_verification(_offline(lambda: verify_files(path.absolute()))))
+    report = _offline(lambda: verify_files(path.absolute(), wal_key=_wal_key()))
+    return VerifyReport.model_validate(plain_verification(report))
+
+
+def _wal_key() -> bytes | None:
+    """Return the log's key as the settings name it."""
+    from t4dm_daemon.config import Settings
+    from t4dm_daemon.runtime import wal_key
+
+    return wal_key(Settings())
 
 
 def _offline(work: Callable[[], T]) -> T:

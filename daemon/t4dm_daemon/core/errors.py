@@ -19,6 +19,7 @@
         ├── CorruptionError        stored bytes are not what was written
         ├── WalError               the log could not be written; the write is not acknowledged
         │   └── StorageFullError
+        ├── WalKeyError            the log needs another key, or none, to be read
         ├── StorageClosedError
         ├── StorageLockedError     another process owns the directory
         ├── SourceError            another store, which is loaded from, failed or could not be opened
@@ -143,6 +144,13 @@ class WalError(StorageError):
 class StorageFullError(WalError):
     code = "storage_full"
     status = 507
+
+
+class WalKeyError(StorageError):
+    """Nothing of the log was touched; the message says which key is needed."""
+
+    code = "wal_key"
+    status = 409
 
 
 class StorageClosedError(StorageError):

@@ -139,6 +139,37 @@ def test_verify_by_path_asks_no_daemon_and_tells_what_it_cannot_read(
     assert fake.seen == []
 
 
+def test_verify_and_restore_take_the_key_of_the_log_from_the_settings(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, backup = tmp_path / "wal.key", tmp_path / "backup"
+    key.write_bytes(b"k" * 32)
+    key.chmod(0o600)
+    with Database(tmp_path / "store", wal_key=b"k" * 32) as database:
+        database.create_space("default")
+        database.space("default").insert([Write(Item(id="m", content="tea"))])
+        with monkeypatch.context() as patch:
+            patch.setattr(type(database.space("default")._flusher), "flush", lambda *_, **__: None)
+            database.backup(backup)  # with a log that must be read
+
+    refused = [run("verify", "--path", str(backup)), run("restore", str(backup), str(tmp_path / "again"))]
+    monkeypatch.setenv("T4DM_STORAGE__WAL_MAC", "hmac-sha256")
+    half = run("verify", "--path", str(backup))
+    monkeypatch.setenv("T4DM_STORAGE__WAL_KEY_FILE", str(key))
+    sound = run("verify", "--path", str(backup))
+    done = run("restore", str(backup), str(tmp_path / "again"))
+    key.chmod(0o644)
+    readable = run("verify", "--path", str(backup))
+
+    assert [(one.exit_code, "T4DM_STORAGE__WAL_KEY_FILE" in one.err) for one in refused] == [(6, True), (6, True)]
+    assert str(backup) in refused[0].err
+    assert (half.exit_code, "T4DM_STORAGE__WAL_KEY_FILE" in half.err) == (2, True)
+    assert (sound.exit_code, done.exit_code) == (0, 0), (sound.err, done.err)
+    assert (readable.exit_code, "chmod 600" in readable.err) == (1, True)
+    with Database(tmp_path / "again", wal_key=b"k" * 32) as database:
+        assert database.space("default").get(["m"])[0] is not None
+
+
 def test_restore_makes_a_store_of_a_backup_and_never_replaces_one(run: Run, store: Path, tmp_path: Path) -> None:
     with Database(store) as database:
         database.backup(tmp_path / "backup")

@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from t4dm_daemon.core.clock import OPEN
-from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError
+from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError, WalKeyError
 from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.wal import FileHeader, end_of_file, read_header
+from t4dm_daemon.storage.t4dx.wal import FileHeader, LogEnd, end_of_file, is_signed, read_header
+from t4dm_daemon.storage.t4dx.wal_mac import LogKey, space_key
 
 if TYPE_CHECKING:
     from t4dm_daemon.storage.t4dx.engine import T4DXEngine
@@ -111,7 +112,9 @@ def measure(path: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def write_backup(fs: FileSystem, staged: Path, target: Path, logs: Mapping[str, int]) -> BackupReport:
+def write_backup(
+    fs: FileSystem, staged: Path, target: Path, logs: Mapping[str, int], *, wal_key: bytes | None = None
+) -> BackupReport:
     """Make a backup of staged links, which nothing changes but the logs that grow.
 
     Args:
@@ -119,6 +122,7 @@ def write_backup(fs: FileSystem, staged: Path, target: Path, logs: Mapping[str, 
         staged: The files of a store, as links.
         target: Where to; must not exist.
         logs: Per log file (path in the store) the bytes of it that had been acknowledged.
+        wal_key: The key of the logs.
 
     Raises:
         InvalidInputError: The target exists.
@@ -135,7 +139,7 @@ def write_backup(fs: FileSystem, staged: Path, target: Path, logs: Mapping[str, 
                 fs.write_new(partial / name, [fs.map(path)[: logs[str(name)]]])
             else:
                 fs.link(path, partial / name)
-        check_small_files(fs, partial)
+        check_small_files(fs, partial, wal_key=wal_key)
         finish(fs, partial, target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -148,13 +152,16 @@ def write_backup(fs: FileSystem, staged: Path, target: Path, logs: Mapping[str, 
     return BackupReport(str(target), count, size, time.monotonic() - began)
 
 
-def check_small_files(fs: FileSystem, root: Path, logs: Mapping[str, int] | None = None) -> None:
+def check_small_files(
+    fs: FileSystem, root: Path, logs: Mapping[str, int] | None = None, *, wal_key: bytes | None = None
+) -> None:
     """Read what says which files are the truth, and the logs.
 
     Args:
         fs: The file system.
         root: A store, or a backup.
         logs: Per log file (path in the store) the bytes that must be frames; None: all of each.
+        wal_key: The key of the logs.
 
     Raises:
         CorruptionError: Names the first that is damaged.
@@ -171,28 +178,31 @@ def check_small_files(fs: FileSystem, root: Path, logs: Mapping[str, int] | None
         files = {path: path.stat().st_size for path in sorted((space / "wal").glob("*.wal"))}
         if logs is not None:
             files = {path: logs[name] for path in files if (name := str(path.relative_to(root))) in logs}
-        _check_log(fs, files, manifest["lsn"])
+        key = None if wal_key is None else LogKey(space_key(wal_key, entry["directory"]))
+        _check_log(fs, files, manifest["lsn"], key)
 
 
-def _check_log(fs: FileSystem, files: Mapping[Path, int], checkpoint_lsn: int) -> None:
+def _check_log(fs: FileSystem, files: Mapping[Path, int], checkpoint_lsn: int, key: LogKey | None) -> None:
     """Follow the chain of a log from file to file; the last must be frames up to so many bytes.
 
     What is missing between two files is no damage if the checkpoint has it: recovery sees it so, too.
     """
-    before: tuple[Path, int, int] | None = None
+    before: tuple[Path, LogEnd] | None = None
     for path, wanted in files.items():
         content = fs.map(path)
         header = read_header(content)
-        if header is None:
+        if header is None or not is_signed(header, key):
             raise CorruptionError(f"{path}: the header of this log file is damaged", file=str(path), offset=0)
         if before is not None and header.first_lsn > checkpoint_lsn + 1:
-            file, *end = before
-            if end != [header.first_lsn - 1, header.chain]:
+            file, end = before
+            if not header.follows(end):
                 raise CorruptionError(f"{file}: a frame is damaged, or missing at its end", file=str(file))
-        lsn, chain, offset = end_of_file(content)
-        if path == list(files)[-1] and offset < wanted:
-            raise CorruptionError(f"{path}: the frame at byte {offset} is damaged", file=str(path), offset=offset)
-        before = path, lsn, chain
+        end = end_of_file(content, key)
+        if path == list(files)[-1] and end.offset < wanted:
+            raise CorruptionError(
+                f"{path}: the frame at byte {end.offset} is damaged", file=str(path), offset=end.offset
+            )
+        before = path, end
 
 
 def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
@@ -216,7 +226,7 @@ def _problem(path: Path, error: CorruptionError | OSError) -> Problem:
     return Problem(str(path), f"it cannot be read: {error}")
 
 
-def verify_files(root: Path) -> VerifyReport:
+def verify_files(root: Path, *, wal_key: bytes | None = None) -> VerifyReport:
     """Verify a store, or a backup, that nobody has open: every checksum, every reference, the log to its end.
 
     It is opened as a recovery would, on links in a directory beside it, so that nothing of it changes.
@@ -224,6 +234,7 @@ def verify_files(root: Path) -> VerifyReport:
     Raises:
         NotFoundError: There is no store.
         StorageLockedError: A daemon has it open; ask the daemon to verify.
+        WalKeyError: Its log needs another key.
     """
     from t4dm_daemon.storage.t4dx.database import Database, hold
 
@@ -234,8 +245,10 @@ def verify_files(root: Path) -> VerifyReport:
         scratch = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}.", suffix=".verify"))
         try:
             copy_closed(fs, root, scratch)
-            with Database(scratch, merge_in_background=False, read_only=True) as database:
+            with Database(scratch, merge_in_background=False, read_only=True, wal_key=wal_key) as database:
                 return database.verify()
+        except WalKeyError as error:  # nothing is wrong with the files
+            raise WalKeyError(error.message.replace(str(scratch), str(root)), **error.details) from error
         except (CorruptionError, StorageError) as error:
             where = str(error.details.get("file", root)).replace(str(scratch), str(root))
             return VerifyReport(problems=[Problem(where, error.message.replace(str(scratch), str(root)))])
@@ -256,7 +269,14 @@ def copy_closed(fs: FileSystem, root: Path, target: Path, *, link: bool = True) 
             fs.write_new(target / name, [fs.map(path)])
 
 
-def restore(backup: Path, target: Path, *, archive: Path | None = None, until: int | None = None) -> BackupReport:
+def restore(
+    backup: Path,
+    target: Path,
+    *,
+    archive: Path | None = None,
+    until: int | None = None,
+    wal_key: bytes | None = None,
+) -> BackupReport:
     """Make a store of a backup; with an archive of its log, as of a later transaction time.
 
     Args:
@@ -264,11 +284,13 @@ def restore(backup: Path, target: Path, *, archive: Path | None = None, until: i
         target: Where to; must not exist.
         archive: Directory of archived log files, as the store's setting named it.
         until: Last transaction time (microseconds) to bring back; None brings back all there is.
+        wal_key: The key of its log and of the archived one; the restored store's log goes on with it.
 
     Raises:
         NotFoundError: There is no backup.
         StorageLockedError: It is a store that a process has open; make a backup of it instead.
         CorruptionError: The backup, or the log behind it, is damaged; nothing was made.
+        WalKeyError: Its log, or the archived one, needs another key; nothing was made.
         InvalidInputError: The target exists, or `until` lies before the backup.
     """
     from t4dm_daemon.storage.t4dx.database import Database, hold
@@ -284,7 +306,8 @@ def restore(backup: Path, target: Path, *, archive: Path | None = None, until: i
         if archive is not None:
             for space in sorted((partial / "spaces").iterdir()):
                 _add_archived(fs, archive / space.name, space / "wal")
-        with Database(partial, merge_in_background=False, recover_until=OPEN if until is None else until) as database:
+        end = OPEN if until is None else until
+        with Database(partial, merge_in_background=False, recover_until=end, wal_key=wal_key) as database:
             report = database.verify()
             moment = max((database.space(name).snapshot() for name in database.spaces()), default=None)
             if not report.is_sound:
@@ -307,21 +330,21 @@ def _add_archived(fs: FileSystem, archive: Path, log: Path) -> None:
         if header is not None:
             candidates.setdefault(header.number, []).append((archive / name, header))
     present = sorted(log.glob("*.wal"))
-    number = lsn = chain = 0  # of a space that had not been written to when the backup was made
+    number, end = 0, LogEnd()  # of a space that had not been written to when the backup was made
     if present:
         last, header = present[-1], read_header(fs.map(present[-1]))
         if header is None:
             return
         # The file that was being written when the backup was made is in the archive in its final form.
         for path, one in candidates.get(header.number, []):
-            if one.salt == header.salt and end_of_file(fs.map(path))[0] > end_of_file(fs.map(last))[0]:
+            if one.salt == header.salt and end_of_file(fs.map(path)).lsn > end_of_file(fs.map(last)).lsn:
                 fs.write_new(last, [fs.map(path)])
-        number, (lsn, chain, _) = header.number, end_of_file(fs.map(last))
+        number, end = header.number, end_of_file(fs.map(last))
     while True:
         number += 1
-        following = [path for path, one in candidates.get(number, []) if (one.first_lsn, one.chain) == (lsn + 1, chain)]
+        following = [path for path, one in candidates.get(number, []) if one.follows(end)]
         if not following:
             return
         fs.make_directory(log)
         fs.write_new(log / f"{number:012}.wal", [fs.map(following[0])])
-        lsn, chain, _ = end_of_file(fs.map(following[0]))
+        end = end_of_file(fs.map(following[0]))

@@ -49,6 +49,7 @@ from t4dm_daemon.storage.t4dx.backup import (
 )
 from t4dm_daemon.storage.t4dx.engine import T4DXEngine
 from t4dm_daemon.storage.t4dx.fs import FileSystem
+from t4dm_daemon.storage.t4dx.wal_mac import space_key
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Database:
         root: The directory; created when absent, with access for the user alone.
         sync: "always": writes are on disk when they return; "off": when the system gets to it.
         flush_items, ann, ann_min_rows, verify, language: See `T4DXEngine`.
+        wal_key: Authenticates the logs of all spaces, at least 32 bytes; see `wal_mac`.
         clock: Transaction times.
         owner: Facts for whoever finds the directory locked, for example the URL.
         fs: The file system.
@@ -77,6 +79,7 @@ class Database:
         StorageLockedError: Another process (or another Database) has it open; the message says who.
         FormatError: A newer version wrote it. Nothing was touched.
         CorruptionError: Files are damaged.
+        WalKeyError: A log holds what is needed and was written with another key, or without.
 
     `_lock` guards `_engines`, `_catalog` and `_owner`.
     """
@@ -95,6 +98,7 @@ class Database:
         recover_until: int | None = None,
         read_only: bool = False,
         language: str = "english",
+        wal_key: bytes | None = None,
         clock: RecordClock | None = None,
         owner: Mapping[str, Any] | None = None,
         fs: FileSystem | None = None,
@@ -114,6 +118,7 @@ class Database:
             "language": language,
         }
         self._archive = archive
+        self._wal_key = wal_key
         self._read_only = read_only
         self._lock = threading.Lock()
         self._migrates_from: int | None = None
@@ -248,6 +253,7 @@ class Database:
             dimension=entry["attributes"].get("dimension"),
             fs=self._fs,
             archive=None if self._archive is None else self._archive / str(entry["directory"]),
+            wal_key=None if self._wal_key is None else space_key(self._wal_key, entry["directory"]),
             **self._options,
         )
 
@@ -363,7 +369,7 @@ class Database:
             staging = self._root / f"{STAGING}{secrets.token_hex(4)}"
             try:
                 logs = self._stage(staging)
-                return write_backup(self._fs, staging, target, logs)
+                return write_backup(self._fs, staging, target, logs, wal_key=self._wal_key)
             except OSError as error:
                 raise StorageError(f"the backup could not be written: {error}", path=str(target)) from error
             finally:
@@ -401,7 +407,7 @@ class Database:
                 if not self._read_only:
                     stack.enter_context(engine.files_held())
             try:
-                check_small_files(self._fs, self._root, logs)
+                check_small_files(self._fs, self._root, logs, wal_key=self._wal_key)
             except CorruptionError as error:
                 report.problems.append(Problem(str(error.details.get("file", self._root)), error.message))
                 return report

@@ -91,6 +91,7 @@ from t4dm_daemon.storage.t4dx.state import SpaceState, meaning_of
 from t4dm_daemon.storage.t4dx.statistics import count, count_values, values_with
 from t4dm_daemon.storage.t4dx.verify import find_broken
 from t4dm_daemon.storage.t4dx.wal import Wal
+from t4dm_daemon.storage.t4dx.wal_mac import LogKey
 
 logger = logging.getLogger(__name__)
 
@@ -119,10 +120,12 @@ class T4DXEngine:
         recover_until: Replay the log up to this transaction time, and drop what is later.
         read_only: Take no writes, and write nothing on close.
         language: Of the texts, for stemming and stop words; see `analysis.languages`.
+        wal_key: Authenticates the log, at least 32 bytes; None writes it without.
         fs: The file system.
 
     Raises:
         CorruptionError: The directory holds damaged files.
+        WalKeyError: Its log needs another key.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class T4DXEngine:
         recover_until: int | None = None,
         read_only: bool = False,
         language: str = "english",
+        wal_key: bytes | None = None,
         fs: FileSystem | None = None,
     ) -> None:
         self._fs = fs or FileSystem()
@@ -161,7 +165,8 @@ class T4DXEngine:
         )
         segments, counters, stored = self._checkpoints.load()
         self._state = SpaceState(segments, counters, stored, dimension=dimension, lsn=self._checkpoints.lsn)
-        self._wal = Wal(self._fs, root / "wal", store_id=store_id, sync=sync, archive=archive)
+        key = None if wal_key is None else LogKey(wal_key)
+        self._wal = Wal(self._fs, root / "wal", store_id=store_id, sync=sync, archive=archive, key=key)
         self._fs.sync_directory(root)
         self._replay(recover_until)
         self._is_read_only = read_only
@@ -333,7 +338,7 @@ class T4DXEngine:
                 "this moment lies before the backup: restore an earlier one", until=until, backup=self._state.moment
             )
         with self._apply_lock:
-            for record in self._wal.recover(self._checkpoints.lsn):
+            for record in self._wal.recover(self._checkpoints.lsn, until=until):
                 if until is not None and record.time > until:
                     self._wal.restart(record.lsn)
                     return

@@ -8,6 +8,10 @@ File header, 64 bytes at offset 0:
     magic 8s "T4DXWAL1" | store id 16s | file number u64 | salt u64 | first LSN u64 | previous CRC u32 |
     CRC-32 of the 52 bytes before u32 | 8 bytes zero
 
+In an authenticated log (`wal_mac`) the magic is "T4DXWALM", the header has 128 bytes, and its CRC covers all others:
+
+    ... | CRC-32 u32 | key id 8s | last mac of the file before 32s | mac of this header 32s
+
 Frames follow, one per group commit, without gaps:
 
     magic u32 | payload length u32 | salt u64 | first LSN u64 | records u32 | previous CRC u32 | CRC-32 u32 | payload
@@ -17,6 +21,9 @@ so a frame that is removed, repeated or moved breaks the chain. `salt` is random
 life of the disk block are never mistaken for frames. The payload is a run of records:
 
     length of body u32 | type u8 | transaction time i64 | body
+
+and begins, in an authenticated log, with the frame's mac (32 bytes), so that the CRC covers it: a frame that is
+whole by its CRC but not by its mac was not torn, it was forged, and recovery refuses.
 
 Record i of a frame has LSN `first LSN + i`. The log ends at the first frame that does not check out. If any
 later frame does, that is no torn tail but damage, and recovery refuses with CorruptionError.
@@ -35,14 +42,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from t4dm_daemon.core.errors import CorruptionError, StorageError, StorageFullError, WalError
+from t4dm_daemon.core.errors import CorruptionError, StorageError, StorageFullError, WalError, WalKeyError
 from t4dm_daemon.storage.t4dx.fs import FileSystem
+from t4dm_daemon.storage.t4dx.wal_mac import KEY_ID_BYTES, MAC_BYTES, NO_MAC, LogKey
 
 logger = logging.getLogger(__name__)
 
 _FILE_MAGIC: Final = b"T4DXWAL1"
 _FILE_HEADER: Final = struct.Struct("<8s16sQQQI")
 FILE_HEADER_BYTES: Final = 64
+_MAC_MAGIC: Final = b"T4DXWALM"
+_MAC_HEADER: Final = struct.Struct(f"<{KEY_ID_BYTES}s{MAC_BYTES}s{MAC_BYTES}s")
+MAC_HEADER_BYTES: Final = 128
 _CRC: Final = struct.Struct("<I")
 _FRAME_MAGIC: Final = 0x4D46_3454
 _FRAME_MAGIC_BYTES: Final = struct.pack("<I", _FRAME_MAGIC)
@@ -65,13 +76,38 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class FileHeader:
-    """What a log file says of itself; `chain` is the CRC of the last frame before it."""
+    """What a log file says of itself; `chain` and `last_mac` are the CRC and the mac of the last frame before it."""
 
     store_id: bytes
     number: int
     salt: int
     first_lsn: int
     chain: int
+    key_id: bytes = b""
+    """Empty when the file is not authenticated; then the macs are `NO_MAC`."""
+    last_mac: bytes = NO_MAC
+    mac: bytes = NO_MAC
+    signed: bytes = b""
+    """What `mac` is of."""
+
+    @property
+    def size(self) -> int:
+        return MAC_HEADER_BYTES if self.key_id else FILE_HEADER_BYTES
+
+    def follows(self, end: LogEnd) -> bool:
+        """Return whether the file goes on where another ends; one without macs cannot say by which mac."""
+        is_next = (self.first_lsn, self.chain) == (end.lsn + 1, end.chain)
+        return is_next and (not self.key_id or self.last_mac == end.mac)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """The end of the frames of a log: its last LSN, the CRC and the mac of the last frame, and where that ends."""
+
+    lsn: int = 0
+    chain: int = 0
+    mac: bytes = NO_MAC
+    offset: int = 0
 
 
 @dataclass(slots=True)
@@ -92,7 +128,14 @@ class Wal:
     """
 
     def __init__(
-        self, fs: FileSystem, directory: Path, *, store_id: bytes, sync: bool, archive: Path | None = None
+        self,
+        fs: FileSystem,
+        directory: Path,
+        *,
+        store_id: bytes,
+        sync: bool,
+        archive: Path | None = None,
+        key: LogKey | None = None,
     ) -> None:
         self._fs = fs
         self._directory = directory
@@ -104,6 +147,10 @@ class Wal:
         self._offset = 0
         self._next_lsn = 1
         self._chain = 0
+        self._key = key
+        self._mac = NO_MAC
+        self._is_own = True
+        """Whether the last file is authenticated as this log is to be: the same key, or none."""
         self._failure: BaseException | None = None
         self._spare_lock = threading.Lock()
         self._spare: tuple[Path, int, int] | None = None
@@ -130,13 +177,15 @@ class Wal:
 
     # Recovery -----------------------------------------------------------------------------------------
 
-    def recover(self, after_lsn: int) -> Iterator[Record]:
+    def recover(self, after_lsn: int, *, until: int | None = None) -> Iterator[Record]:
         """Yield the records after `after_lsn`, then be ready to append.
 
-        A torn tail is zeroed and logged. Run to the end before appending.
+        A torn tail is zeroed and logged. Run to the end before appending; with `until`, a transaction time, `restart`
+        then: it ends before a file of another key that begins later.
 
         Raises:
-            CorruptionError: Damage that is not a torn tail.
+            CorruptionError: Damage that is not a torn tail, or a mac that is not of this key.
+            WalKeyError: Records that are needed were written with another key, or without; nothing was touched.
         """
         names = [name for name in self._fs.list(self._directory) if name.endswith(".wal")]
         for name in self._fs.list(self._directory):
@@ -161,7 +210,7 @@ class Wal:
                 content.release()
                 break  # created, never used
             number, salt, first_lsn, chain = header.number, header.salt, header.first_lsn, header.chain
-            is_gap = expected is not None and (first_lsn, chain) != (expected, self._chain)
+            is_gap = expected is not None and not header.follows(LogEnd(expected - 1, self._chain, self._mac))
             if is_gap and max(first_lsn, expected or 0) <= after_lsn + 1:
                 expected = None  # what is missing before it is in the checkpoint
             if expected is None:
@@ -172,20 +221,28 @@ class Wal:
                     )  # fmt: skip
                 self._chain = chain
                 expected = first_lsn
-            elif first_lsn != expected or chain != self._chain:
+            elif is_gap:
                 raise CorruptionError(
                     f"{path}: it begins at record {first_lsn}, but the file before ends at {expected - 1}; "
                     "a frame is missing or damaged at the end of that file",
                     file=str(path), expected=expected, found=first_lsn,
                 )  # fmt: skip
-            offset = FILE_HEADER_BYTES
+            self._mac = header.mac
+            offset = header.size
             while (frame := self._frame_at(content, offset, salt, expected)) is not None:
                 count, payload_bytes, crc = frame
-                for at, record in enumerate(_records(path, content, offset + FRAME_BYTES, payload_bytes, count)):
+                mac = self._check_mac(path, content, offset, payload_bytes, header)
+                mac_bytes = MAC_BYTES if header.key_id else 0
+                start = offset + FRAME_BYTES + mac_bytes
+                if not self._is_own and expected + count - 1 > after_lsn:
+                    if until is not None and _RECORD.unpack_from(content, start)[2] > until:
+                        return
+                    raise self._needs_another_key(path, offset, header, max(expected, after_lsn + 1))
+                for at, record in enumerate(_records(path, content, start, payload_bytes - mac_bytes, count)):
                     if expected + at > after_lsn:
                         yield Record(expected + at, *record)
                 expected += count
-                self._chain = crc
+                self._chain, self._mac = crc, mac
                 offset += FRAME_BYTES + payload_bytes
             self._files.append(_File(number, path, len(content), salt, first_lsn, expected - 1))
             self._offset = offset
@@ -200,7 +257,45 @@ class Wal:
         header = read_header(content)
         if header is not None and header.store_id != self._store_id:
             raise CorruptionError(f"{path}: this log belongs to another store", file=str(path))
+        if header is not None:
+            self._is_own = header.key_id == (b"" if self._key is None else self._key.id)
+            if not is_signed(header, self._key):
+                raise CorruptionError(
+                    f"{path}: the header of this log file was not written with this key (byte 0); it was changed "
+                    "or forged. Restore a backup",
+                    file=str(path), offset=0,
+                )  # fmt: skip
         return header
+
+    def _check_mac(self, path: Path, content: memoryview, offset: int, payload_bytes: int, header: FileHeader) -> bytes:
+        """Return the mac of a frame; if it was made with this log's key, it is the right one."""
+        mac = _mac_of(content, offset, payload_bytes, header, self._mac, self._key)
+        if mac is None:
+            raise CorruptionError(
+                f"{path}: the frame at byte {offset} was not written with this key, or not in this place; it was "
+                "changed or forged. Restore a backup",
+                file=str(path), offset=offset,
+            )  # fmt: skip
+        return mac
+
+    def _needs_another_key(self, path: Path, offset: int, header: FileHeader, lsn: int) -> WalKeyError:
+        if not header.key_id:
+            text = (
+                "is not authenticated, but a key was given. If T4DM_STORAGE__WAL_MAC has just been switched on, open "
+                "the store without it and close it, then switch it on; if not, this was forged: restore a backup"
+            )
+        elif self._key is None:
+            text = "is authenticated, and no key was given: set T4DM_STORAGE__WAL_MAC and T4DM_STORAGE__WAL_KEY_FILE"
+        else:
+            text = (
+                "is authenticated with another key than the one given: open the store with that one "
+                "(T4DM_STORAGE__WAL_KEY_FILE). To change the key, close the store with the old one, then open it"
+            )
+        return WalKeyError(
+            f"{path}: the log from byte {offset} (record {lsn}) on {text}",
+            file=str(path), offset=offset, lsn=lsn, key_id=header.key_id.hex(),
+            given="" if self._key is None else self._key.id.hex(),
+        )  # fmt: skip
 
     def _frame_at(self, content: memoryview, offset: int, salt: int, lsn: int) -> tuple[int, int, int] | None:
         found = _check_frame(content, offset, salt)
@@ -238,17 +333,20 @@ class Wal:
 
     def _begin_appending(self, found: Sequence[Path], after_lsn: int) -> None:
         """Open the last file, or begin one when the log ends before the checkpoint. Remove what is not used."""
-        if self._files and self._files[-1].last_lsn >= after_lsn:
+        if self._files and self._files[-1].last_lsn >= after_lsn and self._is_own:
             self._descriptor = self._fs.open(self._files[-1].path)
-        elif after_lsn:
+        elif after_lsn or self._files:
+            if self._files and not self._is_own:
+                with_key = "" if self._key is None else self._key.id.hex()
+                logger.warning("the log goes on with another key, or without", extra={"key_id": with_key})
             # Never without a file once there was a checkpoint: an empty log would look like a lost one.
             self._begin_file(0)
-            self._files = self._files[-1:]
+            self._files = [one for one in self._files[:-1] if one.last_lsn > after_lsn] + self._files[-1:]
         used = {file.path for file in self._files}
         for path in found:
             if path not in used:
                 header = read_header(self._fs.map(path)) if self._archive is not None else None
-                if header is not None and header.first_lsn <= after_lsn:
+                if header is not None and header.first_lsn <= after_lsn + 1:
                     self._put_away(path, header.number, header.salt)
                 self._fs.remove(path)
 
@@ -266,19 +364,21 @@ class Wal:
         """
         if self._failure is not None:
             raise WalError(f"the log cannot be written any more: {self._failure}; restart to recover")
-        parts = [b""]
+        parts = [b"", b""]
         for kind, time, body in records:
             parts.append(_RECORD.pack(len(body), kind, time))
             parts.append(body)
-        payload_bytes = sum(map(len, parts))
+        payload_bytes = sum(map(len, parts)) + (0 if self._key is None else MAC_BYTES)
         size = FRAME_BYTES + payload_bytes
         if not self._files or self._offset + size > self._files[-1].size:
             self._begin_file(size)
         file = self._files[-1]
         first_lsn = self._next_lsn
         header = _FRAME.pack(_FRAME_MAGIC, payload_bytes, file.salt, first_lsn, len(records), self._chain)
-        payload = b"".join(parts)
-        crc = zlib.crc32(payload, zlib.crc32(header))
+        mac = self._mac
+        if self._key is not None:
+            parts[1] = mac = self._key.mac(self._mac, header, *parts[2:])
+        crc = zlib.crc32(b"".join(parts), zlib.crc32(header))
         parts[0] = header + _CRC.pack(crc)
         try:
             self._fs.write_at(self._descriptor, b"".join(parts), self._offset)
@@ -293,7 +393,7 @@ class Wal:
                 f"the log could not be written: {error}; the store is read-only until it is restarted"
             ) from error
         self._offset += size
-        self._chain = crc
+        self._chain, self._mac = crc, mac
         self._next_lsn += len(records)
         file.last_lsn = self._next_lsn - 1
         if self._offset * 2 > file.size:
@@ -318,9 +418,9 @@ class Wal:
     def _begin_file(self, needed: int, *, after: int = 0, size: int | None = None) -> None:
         number = (self._files[-1].number if self._files else after) + 1
         path = self._directory / f"{number:012}.wal"
-        wanted = max(size or self._next_size(), FILE_HEADER_BYTES + needed)
         salt = int.from_bytes(secrets.token_bytes(8), "little")
-        header = _FILE_HEADER.pack(_FILE_MAGIC, self._store_id, number, salt, self._next_lsn, self._chain)
+        header, mac = self._new_header(number, salt)
+        wanted = max(size or self._next_size(), len(header) + needed)
         descriptor = -1
         try:
             spare = self._take_spare(wanted)
@@ -330,7 +430,7 @@ class Wal:
                 spare_path, descriptor, size = spare
                 self._fs.rename(spare_path, path)
                 self._fs.sync_directory(self._directory)
-            self._fs.write_at(descriptor, header + _CRC.pack(zlib.crc32(header)), 0)
+            self._fs.write_at(descriptor, header, 0)
             self._fs.sync(descriptor)  # files before it may be released before a frame is written
         except (OSError, StorageError) as error:
             if descriptor >= 0:
@@ -343,7 +443,17 @@ class Wal:
             self._fs.close(self._descriptor)
         self._descriptor = descriptor
         self._files.append(_File(number, path, size, salt, self._next_lsn, self._next_lsn - 1))
-        self._offset = FILE_HEADER_BYTES
+        self._offset, self._mac, self._is_own = len(header), mac, True
+
+    def _new_header(self, number: int, salt: int) -> tuple[bytes, bytes]:
+        """Return a file header and its mac."""
+        magic = _FILE_MAGIC if self._key is None else _MAC_MAGIC
+        fields = _FILE_HEADER.pack(magic, self._store_id, number, salt, self._next_lsn, self._chain)
+        if self._key is None:
+            return fields + _CRC.pack(zlib.crc32(fields)) + bytes(8), NO_MAC
+        mac = self._key.mac(fields, self._key.id, self._mac)
+        rest = _MAC_HEADER.pack(self._key.id, self._mac, mac)
+        return fields + _CRC.pack(zlib.crc32(rest, zlib.crc32(fields))) + rest, mac
 
     def _undo_begin(self, path: Path) -> None:
         """Remove a file that could not be begun: what goes on in the file before must not be followed by it."""
@@ -406,7 +516,7 @@ class Wal:
 
     def rotate(self) -> None:
         """Begin a new file, so that the one before can be released. Requires: the engine's commit lock."""
-        if self._failure is None and self._offset > FILE_HEADER_BYTES:
+        if self._failure is None and self._files and self._files[-1].last_lsn >= self._files[-1].first_lsn:
             self._begin_file(0, size=MIN_FILE_BYTES)
 
     # The end ------------------------------------------------------------------------------------------
@@ -449,28 +559,53 @@ class Wal:
 
 
 def read_header(content: memoryview) -> FileHeader | None:
-    """Return the header of a log file, None when there is no whole one."""
+    """Return the header of a log file, None when there is no whole one. Its mac is not checked: see `is_signed`."""
     if len(content) < FILE_HEADER_BYTES:
         return None
     magic, store_id, number, salt, first_lsn, chain = _FILE_HEADER.unpack_from(content)
     (crc,) = _CRC.unpack_from(content, _FILE_HEADER.size)
-    if magic != _FILE_MAGIC or crc != zlib.crc32(content[: _FILE_HEADER.size]):
+    found = zlib.crc32(content[: _FILE_HEADER.size])
+    if magic == _FILE_MAGIC and crc == found:
+        return FileHeader(store_id, number, salt, first_lsn, chain)
+    rest = content[FILE_HEADER_BYTES - KEY_ID_BYTES : MAC_HEADER_BYTES]
+    if magic != _MAC_MAGIC or len(rest) < _MAC_HEADER.size or crc != zlib.crc32(rest, found):
         return None
-    return FileHeader(store_id, number, salt, first_lsn, chain)
+    key_id, last_mac, mac = _MAC_HEADER.unpack(rest)
+    signed = bytes(content[: _FILE_HEADER.size]) + key_id + last_mac
+    return FileHeader(store_id, number, salt, first_lsn, chain, key_id, last_mac, mac, signed)
 
 
-def end_of_file(content: memoryview) -> tuple[int, int, int]:
-    """Return the last LSN in a log file, the CRC of its last frame, and where that ends."""
+def is_signed(header: FileHeader, key: LogKey | None) -> bool:
+    """Return whether a header's mac is right; True when it is of another key, or there is none to compare."""
+    return key is None or header.key_id != key.id or key.is_mac(header.mac, header.signed)
+
+
+def end_of_file(content: memoryview, key: LogKey | None = None) -> LogEnd:
+    """Return where the frames of a log file end; with the key that it was written with, its macs are checked, too."""
     header = read_header(content)
     assert header is not None
-    lsn, chain, offset = header.first_lsn - 1, header.chain, FILE_HEADER_BYTES
-    while (found := _check_frame(content, offset, header.salt)) is not None:
+    end = LogEnd(header.first_lsn - 1, header.chain, header.mac, header.size)
+    while (found := _check_frame(content, end.offset, header.salt)) is not None:
         first_lsn, count, payload_bytes, before, crc = found
-        if first_lsn != lsn + 1 or before != chain:
+        mac = _mac_of(content, end.offset, payload_bytes, header, end.mac, key)
+        if first_lsn != end.lsn + 1 or before != end.chain or mac is None:
             break
-        lsn, chain = lsn + count, crc
-        offset += FRAME_BYTES + payload_bytes
-    return lsn, chain, offset
+        end = LogEnd(end.lsn + count, crc, mac, end.offset + FRAME_BYTES + payload_bytes)
+    return end
+
+
+def _mac_of(
+    content: memoryview, offset: int, payload_bytes: int, header: FileHeader, before: bytes, key: LogKey | None
+) -> bytes | None:
+    """Return the mac of a whole frame (NO_MAC in a file without), None if it is not what the key makes of it."""
+    if not header.key_id:
+        return NO_MAC
+    if payload_bytes < MAC_BYTES:
+        return None
+    start = offset + FRAME_BYTES + MAC_BYTES
+    mac = bytes(content[start - MAC_BYTES : start])
+    parts = before, content[offset : offset + _FRAME.size], content[start : offset + FRAME_BYTES + payload_bytes]
+    return mac if key is None or header.key_id != key.id or key.is_mac(mac, *parts) else None
 
 
 def _check_frame(content: memoryview, offset: int, salt: int | None) -> tuple[int, int, int, int, int] | None:

@@ -146,6 +146,7 @@ class Runtime:
             ),
         )
         self._enter("ready")
+        threading.Thread(target=self._service.warm_up, name="t4dm-warm-up", daemon=True).start()
         logger.info("ready", extra={"store": str(store), "embedder": queue.identity, "spaces": len(spaces.names())})
 
     def _enter(self, phase: Phase) -> None:

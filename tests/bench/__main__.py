@@ -1,7 +1,7 @@
 """Run benchmarks.
 
 python -m tests.bench                     the store, the daemon and the embedder
-python -m tests.bench store|blocking|indexes|http|embedding|recall|peers [options]
+python -m tests.bench store|blocking|indexes|http|hybrid|embedding|recall|peers [options]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from tests.bench import (
     bench_blocking,
     bench_embedding,
     bench_http,
+    bench_hybrid,
     bench_indexes,
     bench_peers,
     bench_recall,
@@ -24,6 +25,7 @@ BENCHES = {
     "indexes": bench_indexes.main,
     "peers": bench_peers.main,
     "http": bench_http.main,
+    "hybrid": bench_hybrid.main,
     "embedding": bench_embedding.main,
     "recall": bench_recall.main,
 }

@@ -14,6 +14,7 @@ import binascii
 import dataclasses
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from t4dm.sdk.recall_models import ContextRequest, FeedbackRequest, PinRequest
 from t4dm_daemon.core.clock import OPEN, UNBOUNDED, to_micros
 from t4dm_daemon.core.errors import (
     ConflictError,
+    DaemonError,
     DimensionMismatchError,
     InvalidInputError,
     NotFoundError,
@@ -56,6 +58,8 @@ from t4dm_daemon.storage.protocol import (
     View,
     Write,
 )
+
+logger = logging.getLogger(__name__)
 
 _EXPORT_PAGE: Final = 500
 
@@ -130,6 +134,14 @@ class MemoryService:
     def counted_by(self) -> str:
         """What counts the tokens of `context`."""
         return self._embedder.counted_by
+
+    def warm_up(self) -> None:
+        """Read what the first question of every space would otherwise wait for."""
+        for handle in self.spaces.open_all():
+            try:
+                handle.backend.values_with(self._search.actor_fields, [])
+            except DaemonError as error:  # deleted, or closing: there is nothing to be fast for
+                logger.debug("not warmed up", extra={"space": handle.name, "reason": str(error)})
 
     def close(self) -> None:
         """Write what waits to be written. Before the store is closed."""

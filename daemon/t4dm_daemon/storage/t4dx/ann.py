@@ -13,7 +13,6 @@ from t4dm_daemon.storage.t4dx.ann_protocol import (
     EF_CONSTRUCTION,
     AnnIndex,
     M,
-    Mask,
     Rows,
     Throttle,
     Vectors,
@@ -31,7 +30,6 @@ __all__ = [
     "FlatIndex",
     "HnswlibIndex",
     "M",
-    "Mask",
     "Throttle",
     "Vectors",
     "top_rows",
@@ -50,7 +48,7 @@ def top_rows(scores: Vectors, k: int) -> Rows:
 
 
 class FlatIndex:
-    """Exact scan: nothing to build, any mask, always right."""
+    """Exact scan: nothing to build, always right."""
 
     kind: ClassVar[str] = "flat"
 
@@ -91,13 +89,9 @@ class FlatIndex:
         k: int,
         *,
         ef: int = 0,  # noqa: ARG002 - a graph's effort
-        mask: Mask | None = None,
     ) -> tuple[Rows, Vectors]:
-        check_query(query, mask, self._vectors.shape)
+        check_query(query, self._vectors.shape[1])
         scores = self._vectors @ query
-        if mask is not None:
-            scores[~mask] = -np.inf
-            k = min(k, int(np.count_nonzero(mask)))
         rows = top_rows(scores, k)
         return rows, scores[rows]
 
@@ -192,17 +186,13 @@ class FaissIndex:
             codes[start : start + len(chunk)] = wider.sa_encode(storage.sa_decode(chunk))
         faiss.copy_array_to_vector(np.concatenate((new_low, new_high - new_low)), storage.sq.trained)
 
-    def search(self, query: Vectors, k: int, *, ef: int = 64, mask: Mask | None = None) -> tuple[Rows, Vectors]:
+    def search(self, query: Vectors, k: int, *, ef: int = 64) -> tuple[Rows, Vectors]:
         faiss = _faiss()
-        check_query(query, mask, (self.rows, self._index.d))
+        check_query(query, self._index.d)
         k = min(k, self.rows)
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        selector = None
-        if mask is not None:
-            bits = np.packbits(mask, bitorder="little")
-            selector = faiss.IDSelectorBitmap(bits)
-        parameters = faiss.SearchParametersHNSW(efSearch=max(ef, k), sel=selector)
+        parameters = faiss.SearchParametersHNSW(efSearch=max(ef, k))
         scores, rows = self._index.search(query.reshape(1, -1), k, params=parameters)
         found = rows[0] >= 0
         return rows[0][found], scores[0][found]

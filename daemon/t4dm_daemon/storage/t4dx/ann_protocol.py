@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Throttle = Callable[[], None]
 
 M: Final = 16
@@ -66,17 +65,18 @@ class AnnIndex(Protocol):
         """
         ...
 
-    def search(self, query: Vectors, k: int, *, ef: int, mask: Mask | None) -> tuple[Rows, Vectors]:
-        """Return rows and inner products, best first; fewer than k when fewer pass the mask or are found.
+    def search(self, query: Vectors, k: int, *, ef: int) -> tuple[Rows, Vectors]:
+        """Return rows and inner products, best first; fewer than k when fewer are found.
+
+        There is no filter: whoever has one asks for more rows, and drops those that do not pass.
 
         Args:
             query: (D,), a unit vector.
             k: Rows wanted; it may be 0 or exceed the number of rows.
             ef: Candidates that a graph search keeps, at least k.
-            mask: (rows,), the rows that may be returned; None for all.
 
         Raises:
-            ValueError: The query or the mask has another shape.
+            ValueError: The query has another shape.
         """
         ...
 
@@ -127,9 +127,6 @@ def check_vectors(vectors: Vectors, *, dimension: int | None = None, at_least: i
         raise ValueError(f"expected vectors of dimension {dimension}, found {vectors.shape[1]}")
 
 
-def check_query(query: Vectors, mask: Mask | None, shape: tuple[int, ...]) -> None:
-    rows, dimension = shape
+def check_query(query: Vectors, dimension: int) -> None:
     if query.shape != (dimension,):
         raise ValueError(f"expected a query of dimension {dimension}, found shape {query.shape}")
-    if mask is not None and mask.shape != (rows,):
-        raise ValueError(f"expected a mask of {rows} rows, found shape {mask.shape}")

@@ -67,7 +67,7 @@ def _least_of_nearest(vectors: Vectors, inv_norm: Vectors, row: int, query: Vect
 def _found(
     index: AnnIndex, vectors: Vectors, inv_norm: Vectors, row: int, query: Vectors, least: float, effort: int
 ) -> int:
-    rows, _ = index.search(query, DEPTH, ef=effort, mask=None)
+    rows, _ = index.search(query, DEPTH, ef=effort)
     rows = rows[rows != row]
     scores = (vectors[rows] @ query) * inv_norm[rows]
     return min(NEIGHBOURS, int(np.count_nonzero(scores >= least - 1e-6)))  # ties are as good

@@ -257,13 +257,12 @@ class Checkpoints:
     def _index_name(self) -> str:
         return f"index.{BACKENDS[self._ann].kind}"
 
-    def build_index(self, segment: Segment, base: AnnIndex | None, first: int, *, pace: Pace) -> AnnIndex | None:
+    def build_index(self, segment: Segment, base: Segment | None, *, pace: Pace) -> AnnIndex | None:
         """Build a segment's graph and write its file; without one its rows are scanned, so a failure is logged.
 
         Args:
             segment: Not yet in use, or without a graph.
-            base: A graph over the rows before `first`, to be extended.
-            first: The first row to add.
+            base: A segment of the first rows of this one, whose graph is extended; with nothing to add, saved again.
             pace: Called between parts of the work.
         """
         vectors = segment.vectors()
@@ -271,14 +270,18 @@ class Checkpoints:
         path = segment.directory / self._index_name()
         temporary = path.with_suffix(".tmp")
         try:
-            unit = vectors[first:] * segment.number("inv_norm", segment.rows)[first:, None]
-            if base is None:
-                index = BACKENDS[self._ann].build(unit, throttle=pace)
-            else:
-                index = base.extend(unit, throttle=pace)
-            pace()
             inverse = segment.number("inv_norm", segment.rows)
-            effort = least_effort(index, vectors, inverse)
+            known = None if base is None else base.index
+            first = 0 if base is None or known is None else base.rows
+            unit = vectors[first:] * inverse[first:, None]
+            effort: int | None
+            if base is not None and known is not None and first == segment.rows:
+                index, effort = known, base.effort
+            else:
+                backend = BACKENDS[self._ann]
+                index = backend.build(unit, throttle=pace) if known is None else known.extend(unit, throttle=pace)
+                pace()
+                effort = least_effort(index, vectors, inverse)
             if effort is None:
                 logger.warning(
                     "the graph finds too few of the nearest rows; they are scanned instead",

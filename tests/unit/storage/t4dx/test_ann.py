@@ -14,7 +14,7 @@ import pytest
 from t4dm_daemon.core.filter import Leaf
 from t4dm_daemon.storage.protocol import Deletion, FieldUpdate
 from t4dm_daemon.storage.t4dx import T4DXEngine, query
-from t4dm_daemon.storage.t4dx.ann import BACKENDS, AnnIndex, FlatIndex, Vectors, top_rows
+from t4dm_daemon.storage.t4dx.ann import BACKENDS, AnnIndex, FaissIndex, FlatIndex, Vectors, top_rows
 from tests.unit.storage.t4dx.items import vectors, write
 
 ROWS = 3000
@@ -323,6 +323,7 @@ def test_there_are_always_min_k_matches_hits_and_almost_all_are_the_best(
     engine: T4DXEngine, below: int, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(query, "EXACT_ROWS", 10)
+    monkeypatch.setattr(query, "ROWS_PER_EFFORT", 0)
     where = Leaf("access_count", "lt", below)
     for seed in range(3):
         wanted = vectors(1, dimension=16, seed=100 + seed)[0]
@@ -369,6 +370,7 @@ def clustered(backend: type[AnnIndex], tmp_path_factory: pytest.TempPathFactory)
 def graph_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask the graph of a few thousand rows, too."""
     monkeypatch.setattr(query, "EXACT_ROWS", 10)
+    monkeypatch.setattr(query, "ROWS_PER_EFFORT", 0)
 
 
 @pytest.mark.usefixtures("graph_for_few")
@@ -423,6 +425,26 @@ def test_a_filter_that_has_nothing_to_do_with_the_query_is_answered_by_the_graph
 
     assert asked == [60] * 10  # three for each row wanted, at half of the rows
     assert np.mean(found) >= 0.99
+
+
+@pytest.mark.parametrize(("effort", "asked"), [(64, True), (128, True), (256, False)])
+def test_the_graph_is_asked_where_that_costs_less_than_to_scan_all_rows(
+    engine: T4DXEngine, effort: int, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (segment,) = (one for one in engine._compactor.segments() if one.index is not None)
+    monkeypatch.setattr(segment, "effort", effort)
+    depths: list[int] = []
+    search = FaissIndex.search
+
+    def counting(self: FaissIndex, wanted: Vectors, k: int, *, ef: int) -> object:
+        depths.append(k)
+        return search(self, wanted, k, ef=ef)
+
+    monkeypatch.setattr(FaissIndex, "search", counting)
+
+    engine.search(vectors(1, dimension=16)[0], 10)
+
+    assert depths == ([56] if asked else [])  # 16 * 256 > 3050 rows
 
 
 def test_a_store_without_faiss_still_searches(

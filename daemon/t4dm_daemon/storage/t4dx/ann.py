@@ -64,24 +64,27 @@ class FlatIndex:
         cls,
         vectors: Vectors,
         *,
+        inv_norm: Vectors | None = None,
         cancel: threading.Event | None = None,
         throttle: Throttle | None = None,  # noqa: ARG003 - nothing to slow down
     ) -> Self:
         """Take unit vectors as they are, without a copy."""
         check_vectors(vectors)
         raise_if_set(cancel)
-        return cls(vectors)
+        return cls(vectors if inv_norm is None else vectors * inv_norm[:, None])
 
     def extend(
         self,
         vectors: Vectors,
         *,
+        inv_norm: Vectors | None = None,
         cancel: threading.Event | None = None,
         throttle: Throttle | None = None,  # noqa: ARG002 - nothing to slow down
     ) -> Self:
         check_vectors(vectors, dimension=self._vectors.shape[1], at_least=0)
         raise_if_set(cancel)
-        return type(self)(np.concatenate((self._vectors, vectors)))
+        unit = vectors if inv_norm is None else vectors * inv_norm[:, None]
+        return type(self)(np.concatenate((self._vectors, unit)))
 
     def search(
         self,
@@ -138,21 +141,31 @@ class FaissIndex:
 
     @classmethod
     def build(
-        cls, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        cls,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         faiss = _faiss()
         check_vectors(vectors)
         index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, M, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = EF_CONSTRUCTION
-        low, high = _bounds(vectors, cancel)
+        low, high = _bounds(vectors, inv_norm, cancel)
         margin = cls._RANGE_MARGIN * (high - low)
         index.train(np.stack((low - margin, high + margin)))
-        for _, chunk in chunks(vectors, cancel, throttle):
+        for _, chunk in chunks(vectors, cancel, throttle, inv_norm=inv_norm):
             index.add(chunk)
         return cls(index)
 
     def extend(
-        self, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        self,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         faiss = _faiss()
         check_vectors(vectors, dimension=self._index.d, at_least=0)
@@ -162,8 +175,8 @@ class FaissIndex:
         # draw the same levels again.
         index.hnsw.rng = faiss.RandomGenerator(index.ntotal)
         if len(vectors):
-            self._widen(index, *_bounds(vectors, cancel), cancel)
-        for _, chunk in chunks(vectors, cancel, throttle):
+            self._widen(index, *_bounds(vectors, inv_norm, cancel), cancel)
+        for _, chunk in chunks(vectors, cancel, throttle, inv_norm=inv_norm):
             index.add(chunk)
         return type(self)(index)
 
@@ -213,9 +226,9 @@ class FaissIndex:
         return int(storage.codes.size() + links)
 
 
-def _bounds(vectors: Vectors, cancel: threading.Event | None) -> tuple[Vectors, Vectors]:
+def _bounds(vectors: Vectors, inv_norm: Vectors | None, cancel: threading.Event | None) -> tuple[Vectors, Vectors]:
     """Return the least and the greatest number of each dimension, (D,)."""
-    parts = [(chunk.min(axis=0), chunk.max(axis=0)) for _, chunk in chunks(vectors, cancel, None)]
+    parts = [(chunk.min(axis=0), chunk.max(axis=0)) for _, chunk in chunks(vectors, cancel, None, inv_norm=inv_norm)]
     return np.min([low for low, _ in parts], axis=0), np.max([high for _, high in parts], axis=0)
 
 

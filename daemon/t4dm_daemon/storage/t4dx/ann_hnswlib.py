@@ -47,18 +47,28 @@ class HnswlibIndex:
 
     @classmethod
     def build(
-        cls, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        cls,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         hnswlib = _hnswlib()
         check_vectors(vectors)
         index = hnswlib.Index(space="ip", dim=vectors.shape[1])
         index.init_index(max_elements=len(vectors), M=M, ef_construction=EF_CONSTRUCTION)
         made = cls(index)
-        made._add(vectors, cancel, throttle)
+        made._add(vectors, inv_norm, cancel, throttle)
         return made
 
     def extend(
-        self, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        self,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         hnswlib = _hnswlib()
         check_vectors(vectors, dimension=self._index.dim, at_least=0)
@@ -69,12 +79,18 @@ class HnswlibIndex:
         del state  # a whole copy of the index
         index.resize_index(self.rows + len(vectors))
         made = type(self)(index)
-        made._add(vectors, cancel, throttle)
+        made._add(vectors, inv_norm, cancel, throttle)
         return made
 
-    def _add(self, vectors: Vectors, cancel: threading.Event | None, throttle: Throttle | None) -> None:
+    def _add(
+        self,
+        vectors: Vectors,
+        inv_norm: Vectors | None,
+        cancel: threading.Event | None,
+        throttle: Throttle | None,
+    ) -> None:
         first = self.rows
-        for start, chunk in chunks(vectors, cancel, throttle):
+        for start, chunk in chunks(vectors, cancel, throttle, inv_norm=inv_norm):
             self._index.add_items(chunk, np.arange(first + start, first + start + len(chunk)))
 
     def search(self, query: Vectors, k: int, *, ef: int = 64) -> tuple[Rows, Vectors]:

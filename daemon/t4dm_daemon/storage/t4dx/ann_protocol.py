@@ -40,12 +40,18 @@ class AnnIndex(Protocol):
 
     @classmethod
     def build(
-        cls, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        cls,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
-        """Index unit vectors.
+        """Index vectors.
 
         Args:
-            vectors: (n, D), n >= 1. Rows of zeros are allowed; they score 0.
+            vectors: (n, D), n >= 1, unit vectors, or any with `inv_norm`. Rows of zeros are allowed; they score 0.
+            inv_norm: (n,), what each row is multiplied by, a chunk at a time: mapped vectors need no copy of all.
             cancel: Stops the build once it is set.
             throttle: Called between chunks of at most 1024 rows; it may wait.
 
@@ -57,7 +63,12 @@ class AnnIndex(Protocol):
         ...
 
     def extend(
-        self, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        self,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         """Return an index of the old rows, which keep their numbers, and the new ones after them.
 
@@ -104,15 +115,20 @@ class AnnIndex(Protocol):
 
 
 def chunks(
-    vectors: npt.NDArray[Any], cancel: threading.Event | None, throttle: Throttle | None
+    vectors: npt.NDArray[Any],
+    cancel: threading.Event | None,
+    throttle: Throttle | None,
+    *,
+    inv_norm: Vectors | None = None,
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Yield (first row, rows). Adding 64 × 1024 to a graph of 40k rows took 0.02 s, at most 0.07 s."""
+    """Yield (first row, rows times `inv_norm`). Adding 64 × 1024 to a graph of 40k rows took 0.02 s, at most 0.07 s."""
     size = max(1, min(MAX_CHUNK_ROWS, CHUNK_NUMBERS // vectors.shape[1]))
     for start in range(0, len(vectors), size):
         if throttle is not None and start:
             throttle()
         raise_if_set(cancel)
-        yield start, vectors[start : start + size]
+        chunk = vectors[start : start + size]
+        yield start, chunk if inv_norm is None else chunk * inv_norm[start : start + size, None]
 
 
 def raise_if_set(cancel: threading.Event | None) -> None:

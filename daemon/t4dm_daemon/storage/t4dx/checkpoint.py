@@ -273,13 +273,17 @@ class Checkpoints:
             inverse = segment.number("inv_norm", segment.rows)
             known = None if base is None else base.index
             first = 0 if base is None or known is None else base.rows
-            unit = vectors[first:] * inverse[first:, None]
+            added, scale = vectors[first:], inverse[first:]
             effort: int | None
             if base is not None and known is not None and first == segment.rows:
                 index, effort = known, base.effort
             else:
                 backend = BACKENDS[self._ann]
-                index = backend.build(unit, throttle=pace) if known is None else known.extend(unit, throttle=pace)
+                index = (
+                    backend.build(added, inv_norm=scale, throttle=pace)
+                    if known is None
+                    else known.extend(added, inv_norm=scale, throttle=pace)
+                )
                 pace()
                 effort = least_effort(index, vectors, inverse)
             if effort is None:

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -257,6 +258,32 @@ def test_cancel_is_seen_after_the_chunk_it_was_set_in(graph: type[AnnIndex], row
         with pytest.raises(InterruptedError):
             start(rows, cancel=cancel, throttle=stop)
         assert calls == [1]
+
+
+def test_rows_of_any_length_are_indexed_as_the_unit_vectors_they_become(backend: type[AnnIndex], rows: Vectors) -> None:
+    lengths = np.random.default_rng(4).uniform(0.1, 9, ROWS).astype(np.float32)
+    long, inverse = rows * lengths[:, None], 1 / lengths
+
+    index = backend.build(long[:2000], inv_norm=inverse[:2000]).extend(long[2000:], inv_norm=inverse[2000:])
+
+    assert recall(index, rows, queries_near(rows)) >= 0.95
+    found, scores = index.search(rows[7], 1, ef=64)
+    assert found.tolist() == [7]
+    assert scores == pytest.approx([1.0], abs=0.02)
+
+
+def test_building_copies_a_chunk_of_the_rows_at_a_time(graph: type[AnnIndex]) -> None:
+    many = vectors(4000, dimension=64)
+    inverse = (1 / np.linalg.norm(many, axis=1)).astype(np.float32)
+    index = graph.build(many[:100], inv_norm=inverse[:100])
+    for start in (graph.build, index.extend):
+        tracemalloc.start()
+        try:
+            start(many, inv_norm=inverse)
+            _, peak = tracemalloc.get_traced_memory()  # numpy's; what the libraries take is not traced
+        finally:
+            tracemalloc.stop()
+        assert peak < many.nbytes / 1.5  # a chunk is a quarter
 
 
 def test_throttle_is_called_between_chunks(graph: type[AnnIndex], rows: Vectors) -> None:

@@ -157,6 +157,27 @@ def test_the_graph_of_the_large_segment_is_extended_not_rebuilt(open_engine: Ope
     assert found >= 396
 
 
+def test_a_graph_is_built_from_the_mapped_vectors_and_not_from_a_copy(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[np.ndarray] = []
+    build = FaissIndex.build.__func__  # type: ignore[attr-defined]
+
+    def noting(cls: type, rows: np.ndarray, **options: object) -> FaissIndex:
+        given.append(rows)
+        index: FaissIndex = build(cls, rows, **options)
+        return index
+
+    monkeypatch.setattr(FaissIndex, "build", classmethod(noting))
+    engine = open_engine(ann_min_rows=50)
+    _insert(engine, 0, 300)
+
+    engine.compact()
+
+    (segment,) = engine._compactor.segments()
+    assert np.shares_memory(given[0], segment.vectors())
+
+
 def test_a_graph_is_kept_when_nothing_of_its_rows_changes(open_engine: Open, built: list[int]) -> None:
     engine = open_engine(ann_min_rows=50)
     _insert(engine, 0, 300)
@@ -360,11 +381,11 @@ def test_closing_stops_a_merge_in_the_background(open_engine: Open, monkeypatch:
     rows = vectors(3000, dimension=64)
     build = FaissIndex.build.__func__  # type: ignore[attr-defined]
 
-    def slowly(cls: type, unit: np.ndarray, *, throttle: Callable[[], None]) -> FaissIndex:
+    def slowly(cls: type, some: np.ndarray, *, inv_norm: np.ndarray, throttle: Callable[[], None]) -> FaissIndex:
         started.set()
         while True:  # a build that would take for ever
             throttle()
-            build(cls, unit[:50])
+            build(cls, some[:50], inv_norm=inv_norm[:50])
 
     monkeypatch.setattr(FaissIndex, "build", classmethod(slowly))
     engine = open_engine(merge_in_background=True, ann_min_rows=100)

@@ -285,7 +285,7 @@ class Checkpoints:
                     else known.extend(added, inv_norm=scale, throttle=pace)
                 )
                 pace()
-                effort = least_effort(index, vectors, inverse)
+                effort = least_effort(index, vectors, inverse, pace=pace)
             if effort is None:
                 logger.warning(
                     "the graph finds too few of the nearest rows; they are scanned instead",

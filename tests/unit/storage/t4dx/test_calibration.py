@@ -75,3 +75,19 @@ def test_rows_without_a_vector_do_not_count() -> None:
     inverse = (1 / np.linalg.norm(rows, axis=1)).astype(np.float32)
     inverse[5:] = 0
     assert least_effort(FaissIndex.build(rows * inverse[:, None]), rows, inverse) == EFFORTS[0]
+
+
+def test_calibration_stops_between_two_questions_when_it_is_told_to() -> None:
+    rows = _unit(vectors(200))
+    index = FaissIndex.build(rows)
+    calls: list[int] = []
+
+    def pace() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        least_effort(index, rows, np.ones(200, np.float32), pace=pace)
+
+    assert len(calls) == 3

@@ -6,7 +6,8 @@ had been acknowledged. It is made under another name and renamed when it is whol
 for a backup. Links share their blocks with the store: against a failing disk, put backups on another one.
 
 Point in time: a store that archives its log (`archive`) keeps every log file after it has been written to segments.
-`restore` puts such files behind those of the backup, replays them up to a transaction time, and drops the rest.
+`restore` puts such files behind those of the backup (`timeline.py` says which), replays them up to a transaction time,
+and drops the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from t4dm_daemon.core.clock import OPEN
 from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError
 from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.wal import FileHeader, end_of_file, read_header
+from t4dm_daemon.storage.t4dx.timeline import follow
+from t4dm_daemon.storage.t4dx.wal import end_of_file, read_header
 
 if TYPE_CHECKING:
     from t4dm_daemon.storage.t4dx.engine import T4DXEngine
@@ -281,10 +283,11 @@ def restore(backup: Path, target: Path, *, archive: Path | None = None, until: i
     try:
         with hold(fs, backup) if (backup / "LOCK").exists() else contextlib.nullcontext():
             copy_closed(fs, backup, partial, link=False)
+        last = OPEN if until is None else until
         if archive is not None:
             for space in sorted((partial / "spaces").iterdir()):
-                _add_archived(fs, archive / space.name, space / "wal")
-        with Database(partial, merge_in_background=False, recover_until=OPEN if until is None else until) as database:
+                _add_archived(fs, archive / space.name, space / "wal", last)
+        with Database(partial, merge_in_background=False, recover_until=last) as database:
             report = database.verify()
             moment = max((database.space(name).snapshot() for name in database.spaces()), default=None)
             if not report.is_sound:
@@ -299,29 +302,11 @@ def restore(backup: Path, target: Path, *, archive: Path | None = None, until: i
     return BackupReport(str(target), count, size, time.monotonic() - began, moment)
 
 
-def _add_archived(fs: FileSystem, archive: Path, log: Path) -> None:
-    """Put archived log files behind those of a backup, following the chain of their checksums."""
-    candidates: dict[int, list[tuple[Path, FileHeader]]] = {}
-    for name in fs.list(archive):
-        header = read_header(fs.map(archive / name)) if name.endswith(".wal") else None
-        if header is not None:
-            candidates.setdefault(header.number, []).append((archive / name, header))
+def _add_archived(fs: FileSystem, archive: Path, log: Path, until: int) -> None:
+    """Put archived log files behind those of a backup, in place of the last of which they are the final form."""
     present = sorted(log.glob("*.wal"))
-    number = lsn = chain = 0  # of a space that had not been written to when the backup was made
-    if present:
-        last, header = present[-1], read_header(fs.map(present[-1]))
-        if header is None:
-            return
-        # The file that was being written when the backup was made is in the archive in its final form.
-        for path, one in candidates.get(header.number, []):
-            if one.salt == header.salt and end_of_file(fs.map(path))[0] > end_of_file(fs.map(last))[0]:
-                fs.write_new(last, [fs.map(path)])
-        number, (lsn, chain, _) = header.number, end_of_file(fs.map(last))
-    while True:
-        number += 1
-        following = [path for path, one in candidates.get(number, []) if (one.first_lsn, one.chain) == (lsn + 1, chain)]
-        if not following:
-            return
-        fs.make_directory(log)
-        fs.write_new(log / f"{number:012}.wal", [fs.map(following[0])])
-        lsn, chain, _ = end_of_file(fs.map(following[0]))
+    for part in follow(fs, archive, present[-1] if present else None, until):
+        target = log / f"{part.number:012}.wal"
+        if part.path != target:
+            fs.make_directory(log)
+            fs.write_new(target, [fs.map(part.path)[: part.size]])

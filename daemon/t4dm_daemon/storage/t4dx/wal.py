@@ -104,6 +104,8 @@ class Wal:
         self._offset = 0
         self._next_lsn = 1
         self._chain = 0
+        self._in_frame: list[tuple[int, int, memoryview]] = []
+        """While a frame is recovered, its records before the one that was yielded last."""
         self._failure: BaseException | None = None
         self._spare_lock = threading.Lock()
         self._spare: tuple[Path, int, int] | None = None
@@ -184,6 +186,8 @@ class Wal:
                 for at, record in enumerate(_records(path, content, offset + FRAME_BYTES, payload_bytes, count)):
                     if expected + at > after_lsn:
                         yield Record(expected + at, *record)
+                    self._in_frame.append(record)
+                self._in_frame.clear()
                 expected += count
                 self._chain = crc
                 offset += FRAME_BYTES + payload_bytes
@@ -396,11 +400,19 @@ class Wal:
         return whole + [(file.path.name, self._offset) for file in self._files[-1:]]
 
     def restart(self, lsn: int) -> None:
-        """Drop every file, and begin a new one at `lsn`: what follows is not wanted, what was before is applied."""
-        self._next_lsn = lsn
+        """Drop every file, and begin a new one at `lsn`: what follows is not wanted, what was before is applied.
+
+        When that is inside the frame that is being recovered, its records before `lsn` are written again: a file
+        always follows a whole frame, so that others can tell which.
+        """
+        again = [(kind, time, bytes(body)) for kind, time, body in self._in_frame]
+        self._in_frame.clear()
+        self._next_lsn = lsn - len(again)
         found = [self._directory / name for name in self._fs.list(self._directory)]
         self._files = []
         self._begin_file(0, after=max((int(path.stem) for path in found if path.stem.isdecimal()), default=0))
+        if again:
+            self.append(again)
         for path in found:
             self._fs.remove(path)
 
@@ -459,8 +471,19 @@ def read_header(content: memoryview) -> FileHeader | None:
     return FileHeader(store_id, number, salt, first_lsn, chain)
 
 
-def end_of_file(content: memoryview) -> tuple[int, int, int]:
-    """Return the last LSN in a log file, the CRC of its last frame, and where that ends."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A whole frame: its last LSN, its CRC, where it ends, and the times of its first and last record."""
+
+    last_lsn: int
+    chain: int
+    end: int
+    first_time: int
+    last_time: int
+
+
+def frames(content: memoryview) -> Iterator[Frame]:
+    """Yield the frames of a log file with a whole header, as far as they follow one another."""
     header = read_header(content)
     assert header is not None
     lsn, chain, offset = header.first_lsn - 1, header.chain, FILE_HEADER_BYTES
@@ -468,9 +491,25 @@ def end_of_file(content: memoryview) -> tuple[int, int, int]:
         first_lsn, count, payload_bytes, before, crc = found
         if first_lsn != lsn + 1 or before != chain:
             break
+        at = offset + FRAME_BYTES
+        offset = at + payload_bytes
+        times = []
+        for _ in range(count):
+            length, _, time = _RECORD.unpack_from(content, at)
+            times.append(time)
+            at += _RECORD.size + length
         lsn, chain = lsn + count, crc
-        offset += FRAME_BYTES + payload_bytes
-    return lsn, chain, offset
+        yield Frame(lsn, chain, offset, times[0], times[-1])
+
+
+def end_of_file(content: memoryview) -> tuple[int, int, int]:
+    """Return the last LSN in a log file, the CRC of its last frame, and where that ends."""
+    header = read_header(content)
+    assert header is not None
+    end = header.first_lsn - 1, header.chain, FILE_HEADER_BYTES
+    for frame in frames(content):
+        end = frame.last_lsn, frame.chain, frame.end
+    return end
 
 
 def _check_frame(content: memoryview, offset: int, salt: int | None) -> tuple[int, int, int, int, int] | None:

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,7 @@ from t4dm_daemon.storage.protocol import (
     FieldUpdate,
     InsertResult,
     Order,
+    Outcome,
     Page,
     Reached,
     Scored,
@@ -92,6 +94,8 @@ from t4dm_daemon.storage.t4dx.verify import find_broken
 from t4dm_daemon.storage.t4dx.wal import Wal
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FLUSH_LOG_BYTES: Final = 64 * 1024 * 1024
 """Bytes of commands after which a checkpoint is written, whatever the commands were."""
@@ -208,6 +212,39 @@ class T4DXEngine:
                 raise DimensionMismatchError(dimension, len(row.vector))
         result: InsertResult = self._submit(INSERT, body, command)
         return result
+
+    def batch_insert(
+        self, items: Iterable[Item], edges: Iterable[Edge] = (), *, batch_rows: int = 1000
+    ) -> list[Outcome]:
+        """Store any number of items and then the edges, in batches; return what became of each item, in order.
+
+        Each batch is one `insert`: durable when the next begins, and there whole or not at all. All items come before
+        the first edge, so that an edge may lead to any of them; what is stored already may be at its ends as well.
+        Items replace those of the same id, as with `insert`. The iterables are read a batch at a time.
+
+        Args:
+            items: Of any length.
+            edges: Of any length.
+            batch_rows: Items, or edges, of a batch.
+
+        Raises:
+            DaemonError: As `insert` does. What came before the batch stays; the message, and `stored_items` and
+                `stored_edges` in the details, say how many those are.
+        """
+        if type(batch_rows) is not int or batch_rows < 1:
+            raise InvalidInputError("a batch has at least one row", batch_rows=batch_rows)
+        outcomes: list[Outcome] = []
+        linked = 0
+        try:
+            for some in _batches(items, batch_rows):
+                outcomes += self.insert([Write(one) for one in some]).outcomes
+            for links in _batches(edges, batch_rows):
+                self.insert((), links)
+                linked += len(links)
+        except DaemonError as error:
+            stored = f"{len(outcomes)} items and {linked} edges were stored before"
+            raise error.with_facts(stored, stored_items=len(outcomes), stored_edges=linked) from error
+        return outcomes
 
     def update_fields(self, updates: Sequence[FieldUpdate]) -> list[bool]:
         """Change learning state of current versions in place, durably; False where an id is not current."""
@@ -723,3 +760,10 @@ class T4DXEngine:
         self._queue.close()
         self._compactor.close()
         self._flusher.close(flush=self._wal.failure is None and not discard and not self._is_read_only)
+
+
+def _batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of up to `size` values."""
+    rest = iter(values)
+    while some := list(itertools.islice(rest, size)):
+        yield some

@@ -134,7 +134,7 @@ class Database:
         except BaseException as error:
             for engine in self._engines.values():
                 engine.close(discard=True)
-            self._fs.close(self._descriptor)
+            self._fs.unlock(self._descriptor)
             if isinstance(error, OSError):
                 raise StorageError(f"{root} cannot be opened: {error}", path=str(root)) from error
             raise
@@ -435,7 +435,7 @@ class Database:
         except (OSError, StorageError) as error:  # the next start only takes a closer look
             logger.warning("the end of the run was not noted", extra={"reason": str(error)})
         finally:
-            self._fs.close(self._descriptor)
+            self._fs.unlock(self._descriptor)
 
     def _require_open(self) -> None:
         if self._pid != os.getpid():
@@ -463,7 +463,7 @@ def hold(fs: FileSystem, root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        fs.close(descriptor)
+        fs.unlock(descriptor)
         if not existed:
             fs.remove(path)
 

@@ -172,6 +172,13 @@ class FileSystem:
             raise
         return descriptor
 
+    def unlock(self, descriptor: int) -> None:
+        """Give a lock up, and close its descriptor: closing alone leaves it with a child that was forked meanwhile."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
+
 
 @contextlib.contextmanager
 def _full_disk_named() -> Iterator[None]:

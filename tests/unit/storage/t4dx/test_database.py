@@ -73,6 +73,24 @@ def test_a_failed_opening_releases_the_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_that_outlives_its_parents_database_does_not_keep_the_lock(tmp_path: Path) -> None:
+    database = Database(tmp_path / "store")
+    mine, its = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(its)
+        os.read(mine, 1)  # until the parent closes its end
+        os._exit(0)
+    os.close(mine)
+    try:
+        database.close()
+
+        Database(tmp_path / "store").close()
+    finally:
+        os.close(its)
+        os.waitpid(child, 0)
+
+
 def test_a_forked_child_neither_uses_nor_unlocks_its_parents_store(tmp_path: Path) -> None:
     database = Database(tmp_path)
     context = multiprocessing.get_context("fork")

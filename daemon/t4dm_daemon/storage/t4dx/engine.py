@@ -395,11 +395,17 @@ class T4DXEngine:
     def get(self, ids: Sequence[str], *, view: View = PRESENT, with_vectors: bool = False) -> list[Item | None]:
         """Return the visible version of each id, None where there is none."""
         snapshot = self._snapshot(view)
-        return [self._visible(snapshot, key_of(one), with_vectors=with_vectors) for one in ids]
+        return [self._visible(snapshot, one, with_vectors=with_vectors) for one in ids]
 
-    def _visible(self, snapshot: query.Snapshot, key: bytes, *, with_vectors: bool) -> Item | None:
-        found = self._row(snapshot, key)
-        return None if found is None else found[0].item(found[1], with_vector=with_vectors)
+    def _visible(self, snapshot: query.Snapshot, item_id: str, *, with_vectors: bool) -> Item | None:
+        found = self._row(snapshot, key_of(item_id))
+        if found is None or not found[0].has_id(found[1], item_id):
+            return None
+        return found[0].item(found[1], with_vector=with_vectors)
+
+    def _is_visible(self, snapshot: query.Snapshot, item_id: str) -> bool:
+        found = self._row(snapshot, key_of(item_id))
+        return found is not None and found[0].has_id(found[1], item_id)
 
     def _row(self, snapshot: query.Snapshot, key: bytes) -> tuple[Component, int] | None:
         """Return where the visible version of a key is."""
@@ -542,6 +548,7 @@ class T4DXEngine:
             and component.numbers["recorded_at"][at] <= snapshot.moment
             and not component.is_purged(at)
         ]
+        versions = [one for one in versions if one.id == item_id]
         # A version that was closed after the moment of this read is still open in it.
         return [
             dataclasses.replace(one, recorded_until=OPEN) if one.recorded_until > snapshot.moment else one
@@ -551,7 +558,8 @@ class T4DXEngine:
     def edges(self, item_id: str, *, direction: Direction = "both", view: View = PRESENT) -> list[Edge]:
         """Return the links at an item that are visible in the view, by ends and type."""
         graph.check_direction(direction)
-        return graph.links(self._snapshot(view), key_of(item_id), direction)
+        found = graph.links(self._snapshot(view), key_of(item_id), direction)
+        return [one for one in found if item_id in (one.source, one.target)]
 
     def traverse(
         self,
@@ -572,7 +580,7 @@ class T4DXEngine:
             direction=direction,
             depth=depth,
             limit=limit,
-            is_visible=lambda key: self._row(snapshot, key) is not None,
+            is_visible=lambda one: self._is_visible(snapshot, one),
         )
 
     def path(
@@ -594,7 +602,7 @@ class T4DXEngine:
             types=types,
             direction=direction,
             max_depth=max_depth,
-            is_visible=lambda key: self._row(snapshot, key) is not None,
+            is_visible=lambda one: self._is_visible(snapshot, one),
         )
 
     def snapshot(self) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from t4dm_daemon.core.errors import (
     StorageClosedError,
     StorageError,
 )
+from t4dm_daemon.core.filter import Leaf
+from t4dm_daemon.core.ids import key_of
 from t4dm_daemon.core.item import Edge, Item
 from t4dm_daemon.storage.protocol import Deletion, FieldUpdate, View
 from t4dm_daemon.storage.t4dx import T4DXEngine
@@ -358,3 +361,39 @@ def test_a_batch_that_fails_leaves_those_before_it_and_says_how_many(engine: T4D
 def test_a_batch_has_a_row_at_least(engine: T4DXEngine, rows: Any) -> None:
     with pytest.raises(InvalidInputError, match="at least one row"):
         engine.batch_insert([Item(id="a")], batch_rows=rows)
+
+
+OTHER = str(uuid.UUID(bytes=key_of("hello")))
+"""A UUID that is the hash of another id."""
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+@pytest.mark.parametrize(("first", "second"), [("hello", OTHER), (OTHER, "hello")])
+def test_of_two_ids_with_one_key_the_first_is_stored_and_alone_found(
+    engine: T4DXEngine, first: str, second: str, is_flushed: bool
+) -> None:
+    engine.insert([write(first, content="A"), write("b")], [Edge(first, "b", "CAUSES")])
+    if is_flushed:
+        engine.flush()
+
+    for refused in (lambda: engine.insert([write(second)]), lambda: engine.insert([], [Edge("b", second, "CAUSES")])):
+        with pytest.raises(InvalidInputError, match="have the same key") as caught:
+            refused()
+        assert (caught.value.details["id"], caught.value.details["stored"]) == (second, first)
+
+    assert engine.insert([write(first, content="B")]).outcomes[0].version == 2
+    assert [None if one is None else one.content for one in engine.get([second, first])] == [None, "B"]
+    assert engine.history(second) == []
+    assert engine.edges(second) == []
+    assert engine.traverse([second]) == []
+    assert engine.path(second, "b") is None
+    assert engine.scan(where=Leaf("id", "in", [second])).total == 0
+    assert [one.id for one in engine.scan(where=Leaf("id", "in", [second, first])).items] == [first]
+
+
+def test_two_ids_with_one_key_are_refused_in_one_batch(engine: T4DXEngine) -> None:
+    with pytest.raises(InvalidInputError, match="have the same key"):
+        engine.insert([write("hello"), write(OTHER)])
+    with pytest.raises(InvalidInputError, match="have the same key"):
+        engine.insert([write("hello"), write("b")], [Edge("b", OTHER, "CAUSES")])
+    assert engine.scan(limit=1).total == 0

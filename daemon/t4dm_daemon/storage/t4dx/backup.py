@@ -204,7 +204,7 @@ def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
             engine.check_file(path, facts)
         except (CorruptionError, OSError) as error:
             if path in {one for one, _ in engine.named_files()}:  # not replaced meanwhile
-                report.problems.append(_problem(engine.root / path, error))
+                report.problems.append(problem_of(engine.root / path, error))
         report.files += 1
         report.size_bytes += facts["size"]
     if any(one.file.startswith(str(engine.root)) for one in report.problems):
@@ -212,10 +212,13 @@ def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
     report.problems += [Problem(file, message) for file, message in engine.broken_references()]
 
 
-def _problem(path: Path, error: CorruptionError | OSError) -> Problem:
+def problem_of(path: Path, error: CorruptionError | OSError) -> Problem:
+    """Return what an error says of a file; of `path` when it names none."""
     if isinstance(error, CorruptionError):
         return Problem(str(error.details.get("file", path)), error.message)
-    return Problem(str(path), f"it cannot be read: {error}")
+    if isinstance(error, FileNotFoundError):
+        return Problem(str(error.filename or path), f"{error.filename or path}: this file is missing; restore a backup")
+    return Problem(str(error.filename or path), f"it cannot be read: {error}")
 
 
 def verify_files(root: Path) -> VerifyReport:

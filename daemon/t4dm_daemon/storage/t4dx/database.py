@@ -37,13 +37,13 @@ from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.backup import (
     STAGING,
     BackupReport,
-    Problem,
     VerifyReport,
     begin,
     check_small_files,
     copy_closed,
     finish,
     link_files,
+    problem_of,
     verify_engine,
     write_backup,
 )
@@ -267,6 +267,7 @@ class Database:
         """Create a space, durably. Raises ConflictError when it exists."""
         with self._lock:
             self._require_open()
+            self._require_present()
             if name in self._engines:
                 raise ConflictError(f"space {name!r} exists already", space=name)
             number = self._catalog["next"]
@@ -313,6 +314,7 @@ class Database:
         """Delete a space and its files, for good. Raises NotFoundError."""
         with self._lock:
             self._require_open()
+            self._require_present()
             if name not in self._engines:
                 raise NotFoundError(f"there is no space {name!r}", space=name)
             spaces = dict(self._catalog["spaces"])
@@ -356,6 +358,7 @@ class Database:
             raise InvalidInputError("a backup does not lie among the spaces it is of", path=str(target))
         with self._lock:
             self._require_open()
+            self._require_present()
             try:
                 self._fs.make_directory(target.parent)
             except OSError as error:
@@ -395,15 +398,16 @@ class Database:
         report = VerifyReport()
         with self._lock, contextlib.ExitStack() as stack:
             logs: dict[str, int] = {}
-            for engine in self._engines.values():
-                with engine.log_held() as files:
-                    logs |= {str((engine.root / "wal" / name).relative_to(self._root)): used for name, used in files}
-                if not self._read_only:
-                    stack.enter_context(engine.files_held())
             try:
+                self._require_present()
+                for engine in self._engines.values():
+                    with engine.log_held() as files:
+                        logs |= {str((engine.root / "wal" / name).relative_to(self._root)): end for name, end in files}
+                    if not self._read_only:
+                        stack.enter_context(engine.files_held())
                 check_small_files(self._fs, self._root, logs)
-            except CorruptionError as error:
-                report.problems.append(Problem(str(error.details.get("file", self._root)), error.message))
+            except (CorruptionError, OSError) as error:
+                report.problems.append(problem_of(self._root, error))
                 return report
         for name, engine in self._engines.items():
             with self._unless_deleted(name):
@@ -436,6 +440,15 @@ class Database:
             logger.warning("the end of the run was not noted", extra={"reason": str(error)})
         finally:
             self._fs.unlock(self._descriptor)
+
+    def _require_present(self) -> None:
+        """Raise CorruptionError when the directory is not the one that was opened."""
+        path = self._root / "LOCK"
+        if not self._fs.is_named(self._descriptor, path):
+            raise CorruptionError(
+                f"{path}: this file was removed or moved while the store was open, and with it perhaps all others",
+                file=str(path),
+            )
 
     def _require_open(self) -> None:
         if self._pid != os.getpid():

@@ -130,6 +130,23 @@ class Wal:
         """Why the log can no longer be written, None while it can."""
         return self._failure
 
+    def require_present(self) -> None:
+        """Raise CorruptionError, and take no more writes, when the file being written has lost its name.
+
+        What is written to it then is gone when it is closed, and files that are made beside it make no store.
+        """
+        if self._descriptor < 0 or self._fs.is_named(self._descriptor, self._files[-1].path):
+            return
+        path = self._files[-1].path
+        error = CorruptionError(
+            f"{path}: this file was removed or moved while the store was open; what it held can be read until the "
+            "store is closed. Export it, then restore a backup",
+            file=str(path),
+        )
+        if self._failure is None:
+            self.poison(error)
+        raise error
+
     # Recovery -----------------------------------------------------------------------------------------
 
     def recover(self, after_lsn: int) -> Iterator[Record]:
@@ -265,11 +282,13 @@ class Wal:
 
         Raises:
             StorageFullError: No room; nothing was written, and the log goes on.
+            CorruptionError: The file has lost its name; the log refuses everything.
             WalError: Writing failed for good; the log refuses everything until it is opened again, for after
                 a failed sync nobody knows what is on disk.
         """
         if self._failure is not None:
             raise WalError(f"the log cannot be written any more: {self._failure}; restart to recover")
+        self.require_present()
         parts = [b""]
         for kind, time, body in records:
             parts.append(_RECORD.pack(len(body), kind, time))

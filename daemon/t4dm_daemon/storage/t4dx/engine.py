@@ -27,7 +27,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -292,12 +292,15 @@ class T4DXEngine:
 
         One record in the log, whatever the number of links: a function could not be logged.
         """
+        _require_list("types", types)
+        _require_list("sources", sources)
         body, meaning = encode_scale(multiply, add, low, high, types, sources)
         count: int = self._submit(SCALE, body, meaning)
         return count
 
     def purge(self, ids: Sequence[str] = (), *, before: int | None = None) -> int:
         """Forget ended versions for good; see `StorageBackend.purge`. Returns how many versions."""
+        _require_list("ids", ids)
         body, meaning = encode_purge(ids, before)
         if before is not None and before > self._state.moment:
             raise InvalidInputError("only the past can be purged", before=before, now=self._state.moment)
@@ -394,6 +397,7 @@ class T4DXEngine:
 
     def get(self, ids: Sequence[str], *, view: View = PRESENT, with_vectors: bool = False) -> list[Item | None]:
         """Return the visible version of each id, None where there is none."""
+        _require_list("ids", ids)
         snapshot = self._snapshot(view)
         return [self._visible(snapshot, one, with_vectors=with_vectors) for one in ids]
 
@@ -516,7 +520,15 @@ class T4DXEngine:
         after: tuple[int, int] | None = None,
         with_vectors: bool = False,
     ) -> Page:
-        """Return visible items that pass the filter, ordered, a page at a time."""
+        """Return visible items that pass the filter, ordered, a page at a time.
+
+        Raises:
+            InvalidInputError: The limit is below 1, the offset below 0, or there is no such order.
+        """
+        if type(limit) is not int or limit < 1 or type(offset) is not int or offset < 0:
+            raise InvalidInputError("the limit is at least 1 and the offset at least 0", limit=limit, offset=offset)
+        if order not in get_args(Order):
+            raise InvalidInputError(f"the order is one of {', '.join(get_args(Order))}", order=str(order))
         return query.scan(
             self._snapshot(view),
             where=where,
@@ -572,6 +584,8 @@ class T4DXEngine:
         view: View = PRESENT,
     ) -> list[Reached]:
         """Return the visible items within `depth` hops; see `StorageBackend.traverse`."""
+        _require_list("start", start)
+        _require_list("types", types)
         snapshot = self._snapshot(view)
         return graph.traverse(
             snapshot,
@@ -594,6 +608,7 @@ class T4DXEngine:
         view: View = PRESENT,
     ) -> list[Edge] | None:
         """Return a shortest path as its links in order; see `StorageBackend.path`."""
+        _require_list("types", types)
         snapshot = self._snapshot(view)
         return graph.path(
             snapshot,
@@ -768,6 +783,12 @@ class T4DXEngine:
         self._queue.close()
         self._compactor.close()
         self._flusher.close(flush=self._wal.failure is None and not discard and not self._is_read_only)
+
+
+def _require_list(name: str, value: object) -> None:
+    """Refuse one string where several are wanted: its letters would be taken for them."""
+    if isinstance(value, str | bytes):
+        raise InvalidInputError(f"{name} is a list of strings, not one string", **{name: ascii(value)[:100]})
 
 
 def _batches(values: Iterable[T], size: int) -> Iterator[list[T]]:

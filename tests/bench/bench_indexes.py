@@ -1,30 +1,40 @@
 """Structures that one might expect in the store, beside what it has instead.
 
-    python -m tests.bench indexes [--rows N]
+    python -m tests.bench indexes [--rows N] [--scans]
 
 - Finding a row by id: two sorted arrays (`Lookup`), a dictionary, and a Bloom filter in front of either for ids that
   are not there.
 - Choosing rows by κ: a mask over the column, and a sorted list of (κ, row).
 - Changing a field: a store into a column, and an overlay that every read has to merge.
+- Scanning vectors: float32 rows, and 8-bit companions of them whose best rows are scored again; by numpy, and by
+  simsimd where that can be imported (it is no dependency: `pip install --target DIR simsimd`, DIR on PYTHONPATH).
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sortedcontainers import SortedList
 
 from t4dm_daemon.storage.t4dx.lookup import Lookup, prefix_of
 from tests.bench.report import Table
 
+Floats = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int8]
+Rows = npt.NDArray[np.int64]
+
 HASHES = 7
 BITS_PER_KEY = 10
 SEED = 7
+BLOCK = 4096
 
 
 class Bloom:
@@ -62,7 +72,12 @@ def _keys(count: int, salt: bytes) -> list[bytes]:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="tests.bench indexes")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args(arguments).rows
+    parser.add_argument("--scans", action="store_true", help="only the scans of vectors")
+    options = parser.parse_args(arguments)
+    if options.scans:
+        _scans()
+        return
+    rows = options.rows
     present, absent = _keys(rows, b"+"), _keys(10_000, b"-")
     lookup = Lookup.build(np.array([prefix_of(key) for key in present], np.uint64))
     dictionary = {key: row for row, key in enumerate(present)}
@@ -121,3 +136,65 @@ def main(arguments: Sequence[str]) -> None:
 
     table.row("overlay, merged by readers", _micros(lambda n: overlay.__setitem__(n, 0.5)), _micros(merged, 20) / 1e3)
     table.print()
+    _scans()
+
+
+def _scans(wanted: int = 10, rescored: int = 40) -> None:
+    """Time scans on one core: numpy's own threads are switched off by OPENBLAS_NUM_THREADS=1."""
+    for rows, dimension in ((10_000, 384), (10_000, 1024), (100_000, 384), (100_000, 1024)):
+        rng = np.random.default_rng(SEED)
+        vectors = rng.standard_normal((rows, dimension), np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        scale = np.abs(vectors).max(axis=1) / 127
+        codes = np.rint(vectors / scale[:, None]).astype(np.int8)
+        queries = vectors[rng.integers(0, rows, 30)] + rng.standard_normal((30, dimension), np.float32) / 30
+
+        def best(scores: Floats, count: int) -> Rows:
+            return np.argpartition(scores, len(scores) - count)[len(scores) - count :]
+
+        def plain(query: Floats, vectors: Floats = vectors) -> Rows:
+            return best(vectors @ query, wanted)
+
+        def again(query: Floats, scores: Floats, vectors: Floats = vectors) -> Rows:
+            near = best(scores, rescored)
+            return near[best(vectors[near] @ query, wanted)]
+
+        def in_blocks(query: Floats, codes: Codes = codes, scale: Floats = scale) -> Rows:
+            parts = [codes[at : at + BLOCK].astype(np.float32) @ query for at in range(0, len(codes), BLOCK)]
+            return again(query, np.concatenate(parts) * scale)
+
+        ways: dict[str, Callable[[Floats], Rows]] = {
+            "numpy, float32": plain,
+            "numpy, 8 bits cast in blocks, 40 scored again": in_blocks,
+        }
+        if (simsimd := _simsimd()) is not None:
+
+            def by_kernel(query: Floats, codes: Codes = codes, scale: Floats = scale) -> Rows:
+                rounded = np.rint(query / (np.abs(query).max() / 127)).astype(np.int8)
+                products = np.asarray(simsimd.cdist(rounded[None], codes, "dot"), np.float32)[0]
+                return again(query, products * scale)
+
+            ways["simsimd, 8 bits, 40 scored again"] = by_kernel
+        table = Table(
+            f"The nearest {wanted} of {rows:,} × {dimension}", ("scan", "p50, ms of CPU", "fastest", "found", "MB")
+        )
+        exact = [set(plain(one).tolist()) for one in queries]
+        for name, way in ways.items():
+            seconds, found = [], 0
+            for one, right in zip(queries, exact, strict=True):
+                start = time.thread_time()
+                rows_found = way(one)
+                seconds.append(time.thread_time() - start)
+                found += len(right & set(rows_found.tolist()))
+            size = vectors.nbytes if way is plain else vectors.nbytes + codes.nbytes + scale.nbytes
+            table.row(
+                name, float(np.median(seconds)) * 1e3, min(seconds) * 1e3, found / (wanted * len(queries)), size / 1e6
+            )
+        table.print()
+
+
+def _simsimd() -> Any:
+    try:
+        return importlib.import_module("simsimd")
+    except ImportError:
+        return None

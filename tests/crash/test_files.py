@@ -14,6 +14,7 @@ from t4dm_daemon.storage.t4dx import Database
 from tests.unit.storage.t4dx.items import UnsyncedFileSystem, vectors
 
 ROWS = 60
+PAGE_BYTES = 4096
 OPTIONS = {"ann_min_rows": 50, "merge_in_background": False, "fs": UnsyncedFileSystem()}
 
 
@@ -58,7 +59,7 @@ def test_the_store_has_every_kind_of_file(store: Path) -> None:
     assert {"index.faiss", "index.text", "edges.bin", "000001", "000000000001.wal"} <= kinds
 
 
-@pytest.mark.parametrize("damage", ["removed", "emptied", "cut", "grown", "flipped"])
+@pytest.mark.parametrize("damage", ["removed", "emptied", "cut", "grown", "flipped", "zeroed"])
 def test_a_damaged_file_is_refused_by_name_or_built_again(store: Path, tmp_path: Path, damage: str) -> None:
     wanted = _read(_copy(store, tmp_path))
     for name in _files(store):
@@ -71,13 +72,16 @@ def test_a_damaged_file_is_refused_by_name_or_built_again(store: Path, tmp_path:
         else:
             if damage == "flipped":
                 content[len(content) // 2 if name.suffix != ".wal" else 20] ^= 4
+            if damage == "zeroed":  # the page in the middle, as a disk loses it
+                page = len(content) // 2 // PAGE_BYTES * PAGE_BYTES if name.suffix != ".wal" else 0
+                content[page : page + PAGE_BYTES] = bytes(len(content[page : page + PAGE_BYTES]))
             new = {"emptied": b"", "cut": content[: len(content) // 2], "grown": bytes(content) + b"x"}
             (root / name).write_bytes(new.get(damage, bytes(content)))
 
         if name.name in ("index.faiss", "index.text"):  # derived: built again
             assert _read(root) == wanted
             continue
-        if name.suffix == ".wal" and damage in ("cut", "emptied", "flipped"):
+        if name.suffix == ".wal" and damage in ("cut", "emptied", "flipped", "zeroed"):
             continue  # see test_wal_truncation
         found, error = _outcome(root)
         if error is None:

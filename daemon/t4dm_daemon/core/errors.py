@@ -31,7 +31,7 @@ the API and embedded mode agree), a message (for people) and `details` (the fact
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class DaemonError(Exception):
@@ -44,6 +44,13 @@ class DaemonError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+
+    def with_facts(self, more: str, **details: Any) -> Self:
+        """Return the same error with more to its message and details; this one may be another caller's, too."""
+        error = type(self).__new__(type(self))
+        DaemonError.__init__(error, f"{self.message}; {more}", **self.details | details)
+        error.__dict__ |= {name: value for name, value in self.__dict__.items() if name not in error.__dict__}
+        return error
 
 
 class InvalidInputError(DaemonError):

@@ -13,7 +13,6 @@ from t4dm_daemon.storage.t4dx.ann_protocol import (
     EF_CONSTRUCTION,
     AnnIndex,
     M,
-    Mask,
     Rows,
     Throttle,
     Vectors,
@@ -31,7 +30,6 @@ __all__ = [
     "FlatIndex",
     "HnswlibIndex",
     "M",
-    "Mask",
     "Throttle",
     "Vectors",
     "top_rows",
@@ -50,7 +48,7 @@ def top_rows(scores: Vectors, k: int) -> Rows:
 
 
 class FlatIndex:
-    """Exact scan: nothing to build, any mask, always right."""
+    """Exact scan: nothing to build, always right."""
 
     kind: ClassVar[str] = "flat"
 
@@ -66,24 +64,27 @@ class FlatIndex:
         cls,
         vectors: Vectors,
         *,
+        inv_norm: Vectors | None = None,
         cancel: threading.Event | None = None,
         throttle: Throttle | None = None,  # noqa: ARG003 - nothing to slow down
     ) -> Self:
         """Take unit vectors as they are, without a copy."""
         check_vectors(vectors)
         raise_if_set(cancel)
-        return cls(vectors)
+        return cls(vectors if inv_norm is None else vectors * inv_norm[:, None])
 
     def extend(
         self,
         vectors: Vectors,
         *,
+        inv_norm: Vectors | None = None,
         cancel: threading.Event | None = None,
         throttle: Throttle | None = None,  # noqa: ARG002 - nothing to slow down
     ) -> Self:
         check_vectors(vectors, dimension=self._vectors.shape[1], at_least=0)
         raise_if_set(cancel)
-        return type(self)(np.concatenate((self._vectors, vectors)))
+        unit = vectors if inv_norm is None else vectors * inv_norm[:, None]
+        return type(self)(np.concatenate((self._vectors, unit)))
 
     def search(
         self,
@@ -91,13 +92,9 @@ class FlatIndex:
         k: int,
         *,
         ef: int = 0,  # noqa: ARG002 - a graph's effort
-        mask: Mask | None = None,
     ) -> tuple[Rows, Vectors]:
-        check_query(query, mask, self._vectors.shape)
+        check_query(query, self._vectors.shape[1])
         scores = self._vectors @ query
-        if mask is not None:
-            scores[~mask] = -np.inf
-            k = min(k, int(np.count_nonzero(mask)))
         rows = top_rows(scores, k)
         return rows, scores[rows]
 
@@ -144,21 +141,31 @@ class FaissIndex:
 
     @classmethod
     def build(
-        cls, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        cls,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         faiss = _faiss()
         check_vectors(vectors)
         index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, M, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = EF_CONSTRUCTION
-        low, high = _bounds(vectors, cancel)
+        low, high = _bounds(vectors, inv_norm, cancel)
         margin = cls._RANGE_MARGIN * (high - low)
         index.train(np.stack((low - margin, high + margin)))
-        for _, chunk in chunks(vectors, cancel, throttle):
+        for _, chunk in chunks(vectors, cancel, throttle, inv_norm=inv_norm):
             index.add(chunk)
         return cls(index)
 
     def extend(
-        self, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        self,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         faiss = _faiss()
         check_vectors(vectors, dimension=self._index.d, at_least=0)
@@ -168,8 +175,8 @@ class FaissIndex:
         # draw the same levels again.
         index.hnsw.rng = faiss.RandomGenerator(index.ntotal)
         if len(vectors):
-            self._widen(index, *_bounds(vectors, cancel), cancel)
-        for _, chunk in chunks(vectors, cancel, throttle):
+            self._widen(index, *_bounds(vectors, inv_norm, cancel), cancel)
+        for _, chunk in chunks(vectors, cancel, throttle, inv_norm=inv_norm):
             index.add(chunk)
         return type(self)(index)
 
@@ -192,17 +199,13 @@ class FaissIndex:
             codes[start : start + len(chunk)] = wider.sa_encode(storage.sa_decode(chunk))
         faiss.copy_array_to_vector(np.concatenate((new_low, new_high - new_low)), storage.sq.trained)
 
-    def search(self, query: Vectors, k: int, *, ef: int = 64, mask: Mask | None = None) -> tuple[Rows, Vectors]:
+    def search(self, query: Vectors, k: int, *, ef: int = 64) -> tuple[Rows, Vectors]:
         faiss = _faiss()
-        check_query(query, mask, (self.rows, self._index.d))
+        check_query(query, self._index.d)
         k = min(k, self.rows)
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        selector = None
-        if mask is not None:
-            bits = np.packbits(mask, bitorder="little")
-            selector = faiss.IDSelectorBitmap(bits)
-        parameters = faiss.SearchParametersHNSW(efSearch=max(ef, k), sel=selector)
+        parameters = faiss.SearchParametersHNSW(efSearch=max(ef, k))
         scores, rows = self._index.search(query.reshape(1, -1), k, params=parameters)
         found = rows[0] >= 0
         return rows[0][found], scores[0][found]
@@ -223,9 +226,9 @@ class FaissIndex:
         return int(storage.codes.size() + links)
 
 
-def _bounds(vectors: Vectors, cancel: threading.Event | None) -> tuple[Vectors, Vectors]:
+def _bounds(vectors: Vectors, inv_norm: Vectors | None, cancel: threading.Event | None) -> tuple[Vectors, Vectors]:
     """Return the least and the greatest number of each dimension, (D,)."""
-    parts = [(chunk.min(axis=0), chunk.max(axis=0)) for _, chunk in chunks(vectors, cancel, None)]
+    parts = [(chunk.min(axis=0), chunk.max(axis=0)) for _, chunk in chunks(vectors, cancel, None, inv_norm=inv_norm)]
     return np.min([low for low, _ in parts], axis=0), np.max([high for _, high in parts], axis=0)
 
 

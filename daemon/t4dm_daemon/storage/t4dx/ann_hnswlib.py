@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import threading
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 from t4dm_daemon.storage.t4dx.ann_protocol import (
     EF_CONSTRUCTION,
     M,
-    Mask,
     Rows,
     Throttle,
     Vectors,
@@ -30,15 +28,12 @@ HEADER: Final = struct.Struct("@6N")
 class HnswlibIndex:
     """HNSW graph over float32 vectors (hnswlib): four times the memory of `FaissIndex`, and no rounding.
 
-    Of the library's own ways, these are avoided: `set_ef` is state of the index, shared by all threads; its filter
-    calls Python for each row; fewer than k found rows are an error; a full disk at saving is none. Copying, saving
-    and loading hold the interpreter lock, about 1 s per GB.
+    Of the library's own ways, these are avoided: `set_ef` is state of the index, shared by all threads; fewer than k
+    found rows are an error; a full disk at saving is none. Copying, saving and loading hold the interpreter lock,
+    about 1 s per GB.
     """
 
     kind: ClassVar[str] = "hnswlib"
-    _OVERSAMPLING: ClassVar[float] = 1.5
-    _MAX_DEPTH: ClassVar[int] = 1000
-    """Depth of a masked search: beyond it, scanning the rows that pass costs less than walking the graph."""
     _ROW_BYTES: ClassVar[int] = 100
     """Per row beside vector and links: a lock (40), the label table (about 40), pointers, level, visited mark."""
 
@@ -52,18 +47,28 @@ class HnswlibIndex:
 
     @classmethod
     def build(
-        cls, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        cls,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         hnswlib = _hnswlib()
         check_vectors(vectors)
         index = hnswlib.Index(space="ip", dim=vectors.shape[1])
         index.init_index(max_elements=len(vectors), M=M, ef_construction=EF_CONSTRUCTION)
         made = cls(index)
-        made._add(vectors, cancel, throttle)
+        made._add(vectors, inv_norm, cancel, throttle)
         return made
 
     def extend(
-        self, vectors: Vectors, *, cancel: threading.Event | None = None, throttle: Throttle | None = None
+        self,
+        vectors: Vectors,
+        *,
+        inv_norm: Vectors | None = None,
+        cancel: threading.Event | None = None,
+        throttle: Throttle | None = None,
     ) -> Self:
         hnswlib = _hnswlib()
         check_vectors(vectors, dimension=self._index.dim, at_least=0)
@@ -74,28 +79,25 @@ class HnswlibIndex:
         del state  # a whole copy of the index
         index.resize_index(self.rows + len(vectors))
         made = type(self)(index)
-        made._add(vectors, cancel, throttle)
+        made._add(vectors, inv_norm, cancel, throttle)
         return made
 
-    def _add(self, vectors: Vectors, cancel: threading.Event | None, throttle: Throttle | None) -> None:
+    def _add(
+        self,
+        vectors: Vectors,
+        inv_norm: Vectors | None,
+        cancel: threading.Event | None,
+        throttle: Throttle | None,
+    ) -> None:
         first = self.rows
-        for start, chunk in chunks(vectors, cancel, throttle):
+        for start, chunk in chunks(vectors, cancel, throttle, inv_norm=inv_norm):
             self._index.add_items(chunk, np.arange(first + start, first + start + len(chunk)))
 
-    def search(self, query: Vectors, k: int, *, ef: int = 64, mask: Mask | None = None) -> tuple[Rows, Vectors]:
-        check_query(query, mask, (self.rows, self._index.dim))
-        depth = max(k, ef)
-        if mask is not None:
-            allowed = int(np.count_nonzero(mask))
-            k = min(k, allowed)
-            wanted = math.ceil(self._OVERSAMPLING * k * self.rows / max(allowed, 1))
-            depth = max(depth, min(wanted, self._MAX_DEPTH))
+    def search(self, query: Vectors, k: int, *, ef: int = 64) -> tuple[Rows, Vectors]:
+        check_query(query, self._index.dim)
         if k <= 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
-        rows, scores = self._nearest(query, min(depth, self.rows))
-        if mask is not None:
-            passing = mask[rows]
-            rows, scores = rows[passing], scores[passing]
+        rows, scores = self._nearest(query, min(max(k, ef), self.rows))
         return rows[:k], scores[:k]
 
     def _nearest(self, query: Vectors, depth: int) -> tuple[Rows, Vectors]:

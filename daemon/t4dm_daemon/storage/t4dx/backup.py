@@ -6,7 +6,8 @@ had been acknowledged. It is made under another name and renamed when it is whol
 for a backup. Links share their blocks with the store: against a failing disk, put backups on another one.
 
 Point in time: a store that archives its log (`archive`) keeps every log file after it has been written to segments.
-`restore` puts such files behind those of the backup, replays them up to a transaction time, and drops the rest.
+`restore` puts such files behind those of the backup (`timeline.py` says which), replays them up to a transaction time,
+and drops the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from t4dm_daemon.core.clock import OPEN
 from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageError, WalKeyError
 from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.wal import FileHeader, LogEnd, end_of_file, is_signed, read_header
+from t4dm_daemon.storage.t4dx.timeline import follow
+from t4dm_daemon.storage.t4dx.wal import LogEnd, end_of_file, is_signed, read_header
 from t4dm_daemon.storage.t4dx.wal_mac import LogKey, space_key
 
 if TYPE_CHECKING:
@@ -212,7 +214,7 @@ def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
             engine.check_file(path, facts)
         except (CorruptionError, OSError) as error:
             if path in {one for one, _ in engine.named_files()}:  # not replaced meanwhile
-                report.problems.append(_problem(engine.root / path, error))
+                report.problems.append(problem_of(engine.root / path, error))
         report.files += 1
         report.size_bytes += facts["size"]
     if any(one.file.startswith(str(engine.root)) for one in report.problems):
@@ -220,10 +222,13 @@ def verify_engine(engine: T4DXEngine, report: VerifyReport) -> None:
     report.problems += [Problem(file, message) for file, message in engine.broken_references()]
 
 
-def _problem(path: Path, error: CorruptionError | OSError) -> Problem:
+def problem_of(path: Path, error: CorruptionError | OSError) -> Problem:
+    """Return what an error says of a file; of `path` when it names none."""
     if isinstance(error, CorruptionError):
         return Problem(str(error.details.get("file", path)), error.message)
-    return Problem(str(path), f"it cannot be read: {error}")
+    if isinstance(error, FileNotFoundError):
+        return Problem(str(error.filename or path), f"{error.filename or path}: this file is missing; restore a backup")
+    return Problem(str(error.filename or path), f"it cannot be read: {error}")
 
 
 def verify_files(root: Path, *, wal_key: bytes | None = None) -> VerifyReport:
@@ -303,11 +308,11 @@ def restore(
     try:
         with hold(fs, backup) if (backup / "LOCK").exists() else contextlib.nullcontext():
             copy_closed(fs, backup, partial, link=False)
+        last = OPEN if until is None else until
         if archive is not None:
             for space in sorted((partial / "spaces").iterdir()):
-                _add_archived(fs, archive / space.name, space / "wal")
-        end = OPEN if until is None else until
-        with Database(partial, merge_in_background=False, recover_until=end, wal_key=wal_key) as database:
+                _add_archived(fs, archive / space.name, space / "wal", last)
+        with Database(partial, merge_in_background=False, recover_until=last, wal_key=wal_key) as database:
             report = database.verify()
             moment = max((database.space(name).snapshot() for name in database.spaces()), default=None)
             if not report.is_sound:
@@ -322,29 +327,11 @@ def restore(
     return BackupReport(str(target), count, size, time.monotonic() - began, moment)
 
 
-def _add_archived(fs: FileSystem, archive: Path, log: Path) -> None:
-    """Put archived log files behind those of a backup, following the chain of their checksums."""
-    candidates: dict[int, list[tuple[Path, FileHeader]]] = {}
-    for name in fs.list(archive):
-        header = read_header(fs.map(archive / name)) if name.endswith(".wal") else None
-        if header is not None:
-            candidates.setdefault(header.number, []).append((archive / name, header))
+def _add_archived(fs: FileSystem, archive: Path, log: Path, until: int) -> None:
+    """Put archived log files behind those of a backup, in place of the last of which they are the final form."""
     present = sorted(log.glob("*.wal"))
-    number, end = 0, LogEnd()  # of a space that had not been written to when the backup was made
-    if present:
-        last, header = present[-1], read_header(fs.map(present[-1]))
-        if header is None:
-            return
-        # The file that was being written when the backup was made is in the archive in its final form.
-        for path, one in candidates.get(header.number, []):
-            if one.salt == header.salt and end_of_file(fs.map(path)).lsn > end_of_file(fs.map(last)).lsn:
-                fs.write_new(last, [fs.map(path)])
-        number, end = header.number, end_of_file(fs.map(last))
-    while True:
-        number += 1
-        following = [path for path, one in candidates.get(number, []) if one.follows(end)]
-        if not following:
-            return
-        fs.make_directory(log)
-        fs.write_new(log / f"{number:012}.wal", [fs.map(following[0])])
-        end = end_of_file(fs.map(following[0]))
+    for part in follow(fs, archive, present[-1] if present else None, until):
+        target = log / f"{part.number:012}.wal"
+        if part.path != target:
+            fs.make_directory(log)
+            fs.write_new(target, [fs.map(part.path)[: part.size]])

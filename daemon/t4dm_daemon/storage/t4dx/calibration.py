@@ -8,6 +8,7 @@ least `ef` that finds enough of both is kept with it. A graph that never does is
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -27,13 +28,20 @@ _SEED: Final = 7
 Vectors = npt.NDArray[np.float32]
 
 
-def least_effort(index: AnnIndex, vectors: npt.NDArray[np.float32], inv_norm: npt.NDArray[np.float32]) -> int | None:
+def least_effort(
+    index: AnnIndex,
+    vectors: npt.NDArray[np.float32],
+    inv_norm: npt.NDArray[np.float32],
+    *,
+    pace: Callable[[], None] = lambda: None,
+) -> int | None:
     """Return the least `ef` at which the graph finds `MIN_RECALL` of the true neighbours, None when none does.
 
     Args:
         index: A graph over all rows.
         vectors: Its rows, (N, D), of any length.
         inv_norm: 1 / length per row, 0 for rows without a vector.
+        pace: Called before each question, of which some scan all rows; may wait, or raise to give up.
     """
     (candidates,) = np.nonzero(inv_norm > 0)
     if len(candidates) <= NEIGHBOURS:
@@ -44,12 +52,15 @@ def least_effort(index: AnnIndex, vectors: npt.NDArray[np.float32], inv_norm: np
     for _ in range(SAMPLE):
         between = (vectors[mixed := rng.choice(candidates, 3)] * inv_norm[mixed, None]).sum(axis=0)
         queries.append((-1, between / max(float(np.linalg.norm(between)), 1e-9)))
-    wanted = [_least_of_nearest(vectors, inv_norm, row, query) for row, query in queries]
+    wanted = []
+    for row, query in queries:
+        pace()
+        wanted.append(_least_of_nearest(vectors, inv_norm, row, query))
     for effort in EFFORTS:
-        found = [
-            _found(index, vectors, inv_norm, row, query, least, effort)
-            for (row, query), least in zip(queries, wanted, strict=True)
-        ]
+        found = []
+        for (row, query), least in zip(queries, wanted, strict=True):
+            pace()
+            found.append(_found(index, vectors, inv_norm, row, query, least, effort))
         if min(np.mean(found[: len(own)]), np.mean(found[len(own) :])) >= MIN_RECALL * NEIGHBOURS:
             return effort
     return None
@@ -67,7 +78,7 @@ def _least_of_nearest(vectors: Vectors, inv_norm: Vectors, row: int, query: Vect
 def _found(
     index: AnnIndex, vectors: Vectors, inv_norm: Vectors, row: int, query: Vectors, least: float, effort: int
 ) -> int:
-    rows, _ = index.search(query, DEPTH, ef=effort, mask=None)
+    rows, _ = index.search(query, DEPTH, ef=effort)
     rows = rows[rows != row]
     scores = (vectors[rows] @ query) * inv_norm[rows]
     return min(NEIGHBOURS, int(np.count_nonzero(scores >= least - 1e-6)))  # ties are as good

@@ -110,7 +110,8 @@ class Checkpoints:
     """Write checkpoints of one space, and load the newest.
 
     The engine's flush lock is held around every call but `reserve`, `abandon` and `build_index`; `_numbers_lock`
-    guards `_next_segment` and `_reserved`.
+    guards `_next_segment` and `_reserved`, and with them the moment at which a segment comes from `_reserved` into
+    `_segments`.
     """
 
     def __init__(
@@ -256,13 +257,12 @@ class Checkpoints:
     def _index_name(self) -> str:
         return f"index.{BACKENDS[self._ann].kind}"
 
-    def build_index(self, segment: Segment, base: AnnIndex | None, first: int, *, pace: Pace) -> AnnIndex | None:
+    def build_index(self, segment: Segment, base: Segment | None, *, pace: Pace) -> AnnIndex | None:
         """Build a segment's graph and write its file; without one its rows are scanned, so a failure is logged.
 
         Args:
             segment: Not yet in use, or without a graph.
-            base: A graph over the rows before `first`, to be extended.
-            first: The first row to add.
+            base: A segment of the first rows of this one, whose graph is extended; with nothing to add, saved again.
             pace: Called between parts of the work.
         """
         vectors = segment.vectors()
@@ -270,14 +270,22 @@ class Checkpoints:
         path = segment.directory / self._index_name()
         temporary = path.with_suffix(".tmp")
         try:
-            unit = vectors[first:] * segment.number("inv_norm", segment.rows)[first:, None]
-            if base is None:
-                index = BACKENDS[self._ann].build(unit, throttle=pace)
-            else:
-                index = base.extend(unit, throttle=pace)
-            pace()
             inverse = segment.number("inv_norm", segment.rows)
-            effort = least_effort(index, vectors, inverse)
+            known = None if base is None else base.index
+            first = 0 if base is None or known is None else base.rows
+            added, scale = vectors[first:], inverse[first:]
+            effort: int | None
+            if base is not None and known is not None and first == segment.rows:
+                index, effort = known, base.effort
+            else:
+                backend = BACKENDS[self._ann]
+                index = (
+                    backend.build(added, inv_norm=scale, throttle=pace)
+                    if known is None
+                    else known.extend(added, inv_norm=scale, throttle=pace)
+                )
+                pace()
+                effort = least_effort(index, vectors, inverse, pace=pace)
             if effort is None:
                 logger.warning(
                     "the graph finds too few of the nearest rows; they are scanned instead",
@@ -332,11 +340,11 @@ class Checkpoints:
             self.tidy()  # half of a checkpoint may take the room that the next one needs
             raise
         self._put_in_force(attempt, self._manifest_of(capture.lsn, capture.counters, state_file, segments))
-        self._segments = segments
         self._state_file = state_file
         self._counters = capture.counters
         self.lsn = capture.lsn
         with self._numbers_lock:
+            self._segments = segments
             self._reserved -= {facts.number for facts in segments}
         self.tidy()
         return made
@@ -452,15 +460,20 @@ class Checkpoints:
             logger.warning("old files could not be removed", extra={"reason": str(error)})
 
     def _remove_strangers(self) -> None:
-        """Remove files that the manifest in force does not name: leftovers of crashes and of the one before."""
+        """Remove files that the manifest in force does not name: leftovers of crashes and of the one before.
+
+        Merges reserve segments and write them meanwhile. So the directories are listed first: one that is listed was
+        reserved before, and is so still, unless it has come into the manifest or was given up.
+        """
         fs, root = self._fs, self._root
+        directories = fs.list(root / "seg")
+        with self._numbers_lock:
+            numbers = {f"{number:06}" for number in self._reserved}
+            numbers |= {f"{facts.number:06}" for facts in self._segments}
         keep = {f"MANIFEST-{self._manifest:06}", *(facts.mutable for facts in self._segments)}
         if self._state_file is not None:
             keep.add(self._state_file[0])
         keep.update(file for file, _ in self._blobs.values())
-        with self._numbers_lock:
-            reserved = {f"{number:06}" for number in self._reserved}
-        numbers = {f"{facts.number:06}" for facts in self._segments} | reserved
         for name in fs.list(root):
             if (name.startswith("MANIFEST-") and name not in keep) or name.endswith(".new"):
                 fs.remove(root / name)
@@ -468,7 +481,7 @@ class Checkpoints:
             for name in fs.list(root / folder):
                 if f"{folder}/{name}" not in keep:
                     fs.remove(root / folder / name)
-        for name in fs.list(root / "seg"):
+        for name in directories:
             if name not in numbers:
                 fs.remove_tree(root / "seg" / name)
 

@@ -38,7 +38,7 @@ class SegmentSummary:
     level: int
     rows: int
     purged: int
-    """Rows that a merge would leave out."""
+    """Rows that are to be left out by a merge."""
     size_bytes: int
     links: int = 0
 
@@ -168,9 +168,9 @@ class Compactor:
             if level is not None:
                 self._raise_levels(level)
             if everything and before:
-                self._merge(self.segments(), pace=pace)
+                self._merge(self.segments(), pace=pace, forget=True)
                 merges += 1
-            while self._step(pace):
+            while self._step(pace, forget=everything):
                 merges += 1
                 if progress is not None:
                     progress(merges, len(self.segments()))
@@ -195,13 +195,13 @@ class Compactor:
         if lower:
             self._flusher.flush(force=True)
 
-    def _step(self, pace: Pace) -> bool:
+    def _step(self, pace: Pace, *, forget: bool = False) -> bool:
         """Do one piece of work; False when there is none. Requires: _lock."""
         pace()
         segments = self.segments()
         chosen = self._policy.pick([_summary(one) for one in segments])
         if chosen is not None:
-            self._merge(segments[chosen.start : chosen.stop], pace=pace)
+            self._merge(segments[chosen.start : chosen.stop], pace=pace, forget=forget)
             return True
         for segment in segments:
             if self._wants_text(segment):
@@ -237,21 +237,21 @@ class Compactor:
         )
 
     def _build_index(self, segment: Segment, pace: Pace) -> None:
-        index = self._checkpoints.build_index(segment, None, 0, pace=pace)
+        index = self._checkpoints.build_index(segment, None, pace=pace)
         if index is None:
             self._without_index.add(segment.number_in_manifest)
             return
         segment.index = index
         self._flusher.flush(force=True)  # note its checksum, or it would be built again at every start
 
-    def _merge(self, old: Sequence[Segment], *, pace: Pace) -> None:
+    def _merge(self, old: Sequence[Segment], *, pace: Pace, forget: bool) -> None:
         began = time.monotonic()
         reserved: list[int] = []
         new_level = max(one.level for one in old)
         try:
             merged = [
                 merge(self._fs, self._checkpoints, origins, level=new_level, pace=pace, reserved=reserved)
-                for origins in plan(old, self._policy.max_rows)
+                for origins in plan(old, self._policy.max_rows, forget=forget)
             ]
             self._without_index |= {one.segment.number_in_manifest for one in merged if one.segment.index is None}
             self._flusher.replace(old, merged)

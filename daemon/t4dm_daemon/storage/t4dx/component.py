@@ -21,12 +21,13 @@ import numpy.typing as npt
 
 from t4dm_daemon.core.clock import OPEN
 from t4dm_daemon.core.filter import MISSING, metadata_value
+from t4dm_daemon.core.ids import key_of
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.storage.protocol import View
 from t4dm_daemon.storage.t4dx.analysis import Analyzer
 from t4dm_daemon.storage.t4dx.ann import AnnIndex
 from t4dm_daemon.storage.t4dx.edges import EdgeBlock
-from t4dm_daemon.storage.t4dx.schema import LABELS, LISTS, MUTABLE, NUMBERS, PURGED, unpack_blob
+from t4dm_daemon.storage.t4dx.schema import LABELS, LISTS, MUTABLE, NUMBERS, PURGED, blob_start, unpack_blob
 from t4dm_daemon.storage.t4dx.text_index import GrowingTextIndex, TextIndex
 
 MAX_CACHED_PATHS: Final = 32
@@ -181,9 +182,25 @@ class Component(ABC):
     def rows_of(self, key: bytes) -> Iterator[int]:
         """Yield the rows of a key, newest first."""
 
+    def rows_of_ids(self, identifiers: Sequence[str]) -> list[int]:
+        """Return the rows of many ids, of every version, in no order."""
+        return [row for one in identifiers for row in self.rows_of(key_of(one)) if self.has_id(row, one)]
+
     @abstractmethod
     def rows_of_hash(self, content_hash: int) -> Sequence[int]:
         """Return the rows with a content hash."""
+
+    @abstractmethod
+    def _begins(self, row: int, start: bytes) -> bool:
+        """Return whether the packed texts of a row begin with some bytes; they are not compared with a checksum."""
+
+    def has_id(self, row: int, identifier: str) -> bool:
+        """Return whether a row is of an item of this id.
+
+        A UUID may be chosen so that it is the hash of another id: then both have one key.
+        """
+        start = blob_start(identifier)
+        return start is not None and (self._begins(row, start) or unpack_blob(self.blob(row))[0] == identifier)
 
     # Columns ------------------------------------------------------------------------------------------
 

@@ -37,13 +37,13 @@ from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.backup import (
     STAGING,
     BackupReport,
-    Problem,
     VerifyReport,
     begin,
     check_small_files,
     copy_closed,
     finish,
     link_files,
+    problem_of,
     verify_engine,
     write_backup,
 )
@@ -139,7 +139,7 @@ class Database:
         except BaseException as error:
             for engine in self._engines.values():
                 engine.close(discard=True)
-            self._fs.close(self._descriptor)
+            self._fs.unlock(self._descriptor)
             if isinstance(error, OSError):
                 raise StorageError(f"{root} cannot be opened: {error}", path=str(root)) from error
             raise
@@ -273,6 +273,7 @@ class Database:
         """Create a space, durably. Raises ConflictError when it exists."""
         with self._lock:
             self._require_open()
+            self._require_present()
             if name in self._engines:
                 raise ConflictError(f"space {name!r} exists already", space=name)
             number = self._catalog["next"]
@@ -319,6 +320,7 @@ class Database:
         """Delete a space and its files, for good. Raises NotFoundError."""
         with self._lock:
             self._require_open()
+            self._require_present()
             if name not in self._engines:
                 raise NotFoundError(f"there is no space {name!r}", space=name)
             spaces = dict(self._catalog["spaces"])
@@ -362,6 +364,7 @@ class Database:
             raise InvalidInputError("a backup does not lie among the spaces it is of", path=str(target))
         with self._lock:
             self._require_open()
+            self._require_present()
             try:
                 self._fs.make_directory(target.parent)
             except OSError as error:
@@ -401,15 +404,16 @@ class Database:
         report = VerifyReport()
         with self._lock, contextlib.ExitStack() as stack:
             logs: dict[str, int] = {}
-            for engine in self._engines.values():
-                with engine.log_held() as files:
-                    logs |= {str((engine.root / "wal" / name).relative_to(self._root)): used for name, used in files}
-                if not self._read_only:
-                    stack.enter_context(engine.files_held())
             try:
+                self._require_present()
+                for engine in self._engines.values():
+                    with engine.log_held() as files:
+                        logs |= {str((engine.root / "wal" / name).relative_to(self._root)): end for name, end in files}
+                    if not self._read_only:
+                        stack.enter_context(engine.files_held())
                 check_small_files(self._fs, self._root, logs, wal_key=self._wal_key)
-            except CorruptionError as error:
-                report.problems.append(Problem(str(error.details.get("file", self._root)), error.message))
+            except (CorruptionError, OSError) as error:
+                report.problems.append(problem_of(self._root, error))
                 return report
         for name, engine in self._engines.items():
             with self._unless_deleted(name):
@@ -441,7 +445,16 @@ class Database:
         except (OSError, StorageError) as error:  # the next start only takes a closer look
             logger.warning("the end of the run was not noted", extra={"reason": str(error)})
         finally:
-            self._fs.close(self._descriptor)
+            self._fs.unlock(self._descriptor)
+
+    def _require_present(self) -> None:
+        """Raise CorruptionError when the directory is not the one that was opened."""
+        path = self._root / "LOCK"
+        if not self._fs.is_named(self._descriptor, path):
+            raise CorruptionError(
+                f"{path}: this file was removed or moved while the store was open, and with it perhaps all others",
+                file=str(path),
+            )
 
     def _require_open(self) -> None:
         if self._pid != os.getpid():
@@ -469,7 +482,7 @@ def hold(fs: FileSystem, root: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        fs.close(descriptor)
+        fs.unlock(descriptor)
         if not existed:
             fs.remove(path)
 

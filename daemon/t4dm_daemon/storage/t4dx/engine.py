@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,7 @@ from t4dm_daemon.storage.protocol import (
     InsertResult,
     Nearby,
     Order,
+    Outcome,
     Page,
     Reached,
     Scored,
@@ -94,6 +96,8 @@ from t4dm_daemon.storage.t4dx.wal import Wal
 from t4dm_daemon.storage.t4dx.wal_mac import LogKey
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FLUSH_LOG_BYTES: Final = 64 * 1024 * 1024
 """Bytes of commands after which a checkpoint is written, whatever the commands were."""
@@ -220,6 +224,39 @@ class T4DXEngine:
         result: InsertResult = self._submit(INSERT, body, command)
         return result
 
+    def batch_insert(
+        self, items: Iterable[Item], edges: Iterable[Edge] = (), *, batch_rows: int = 1000
+    ) -> list[Outcome]:
+        """Store any number of items and then the edges, in batches; return what became of each item, in order.
+
+        Each batch is one `insert`: durable when the next begins, and there whole or not at all. All items come before
+        the first edge, so that an edge may lead to any of them; what is stored already may be at its ends as well.
+        Items replace those of the same id, as with `insert`. The iterables are read a batch at a time.
+
+        Args:
+            items: Of any length.
+            edges: Of any length.
+            batch_rows: Items, or edges, of a batch.
+
+        Raises:
+            DaemonError: As `insert` does. What came before the batch stays; the message, and `stored_items` and
+                `stored_edges` in the details, say how many those are.
+        """
+        if type(batch_rows) is not int or batch_rows < 1:
+            raise InvalidInputError("a batch has at least one row", batch_rows=batch_rows)
+        outcomes: list[Outcome] = []
+        linked = 0
+        try:
+            for some in _batches(items, batch_rows):
+                outcomes += self.insert([Write(one) for one in some]).outcomes
+            for links in _batches(edges, batch_rows):
+                self.insert((), links)
+                linked += len(links)
+        except DaemonError as error:
+            stored = f"{len(outcomes)} items and {linked} edges were stored before"
+            raise error.with_facts(stored, stored_items=len(outcomes), stored_edges=linked) from error
+        return outcomes
+
     def update_fields(self, updates: Sequence[FieldUpdate]) -> list[bool]:
         """Change learning state of current versions in place, durably; False where an id is not current."""
         if not updates:
@@ -266,12 +303,15 @@ class T4DXEngine:
 
         One record in the log, whatever the number of links: a function could not be logged.
         """
+        _require_list("types", types)
+        _require_list("sources", sources)
         body, meaning = encode_scale(multiply, add, low, high, types, sources)
         count: int = self._submit(SCALE, body, meaning)
         return count
 
     def purge(self, ids: Sequence[str] = (), *, before: int | None = None) -> int:
         """Forget ended versions for good; see `StorageBackend.purge`. Returns how many versions."""
+        _require_list("ids", ids)
         body, meaning = encode_purge(ids, before)
         if before is not None and before > self._state.moment:
             raise InvalidInputError("only the past can be purged", before=before, now=self._state.moment)
@@ -368,12 +408,19 @@ class T4DXEngine:
 
     def get(self, ids: Sequence[str], *, view: View = PRESENT, with_vectors: bool = False) -> list[Item | None]:
         """Return the visible version of each id, None where there is none."""
+        _require_list("ids", ids)
         snapshot = self._snapshot(view)
-        return [self._visible(snapshot, key_of(one), with_vectors=with_vectors) for one in ids]
+        return [self._visible(snapshot, one, with_vectors=with_vectors) for one in ids]
 
-    def _visible(self, snapshot: query.Snapshot, key: bytes, *, with_vectors: bool) -> Item | None:
-        found = self._row(snapshot, key)
-        return None if found is None else found[0].item(found[1], with_vector=with_vectors)
+    def _visible(self, snapshot: query.Snapshot, item_id: str, *, with_vectors: bool) -> Item | None:
+        found = self._row(snapshot, key_of(item_id))
+        if found is None or not found[0].has_id(found[1], item_id):
+            return None
+        return found[0].item(found[1], with_vector=with_vectors)
+
+    def _is_visible(self, snapshot: query.Snapshot, item_id: str) -> bool:
+        found = self._row(snapshot, key_of(item_id))
+        return found is not None and found[0].has_id(found[1], item_id)
 
     def _row(self, snapshot: query.Snapshot, key: bytes) -> tuple[Component, int] | None:
         """Return where the visible version of a key is."""
@@ -506,7 +553,15 @@ class T4DXEngine:
         after: tuple[int, int] | None = None,
         with_vectors: bool = False,
     ) -> Page:
-        """Return visible items that pass the filter, ordered, a page at a time."""
+        """Return visible items that pass the filter, ordered, a page at a time.
+
+        Raises:
+            InvalidInputError: The limit is below 1, the offset below 0, or there is no such order.
+        """
+        if type(limit) is not int or limit < 1 or type(offset) is not int or offset < 0:
+            raise InvalidInputError("the limit is at least 1 and the offset at least 0", limit=limit, offset=offset)
+        if order not in get_args(Order):
+            raise InvalidInputError(f"the order is one of {', '.join(get_args(Order))}", order=str(order))
         return query.scan(
             self._snapshot(view),
             where=where,
@@ -538,6 +593,7 @@ class T4DXEngine:
             and component.numbers["recorded_at"][at] <= snapshot.moment
             and not component.is_purged(at)
         ]
+        versions = [one for one in versions if one.id == item_id]
         # A version that was closed after the moment of this read is still open in it.
         return [
             dataclasses.replace(one, recorded_until=OPEN) if one.recorded_until > snapshot.moment else one
@@ -547,7 +603,8 @@ class T4DXEngine:
     def edges(self, item_id: str, *, direction: Direction = "both", view: View = PRESENT) -> list[Edge]:
         """Return the links at an item that are visible in the view, by ends and type."""
         graph.check_direction(direction)
-        return graph.links(self._snapshot(view), key_of(item_id), direction)
+        found = graph.links(self._snapshot(view), key_of(item_id), direction)
+        return [one for one in found if item_id in (one.source, one.target)]
 
     def traverse(
         self,
@@ -560,6 +617,8 @@ class T4DXEngine:
         view: View = PRESENT,
     ) -> list[Reached]:
         """Return the visible items within `depth` hops; see `StorageBackend.traverse`."""
+        _require_list("start", start)
+        _require_list("types", types)
         snapshot = self._snapshot(view)
         return graph.traverse(
             snapshot,
@@ -568,7 +627,7 @@ class T4DXEngine:
             direction=direction,
             depth=depth,
             limit=limit,
-            is_visible=lambda key: self._row(snapshot, key) is not None,
+            is_visible=lambda one: self._is_visible(snapshot, one),
         )
 
     def path(
@@ -582,6 +641,7 @@ class T4DXEngine:
         view: View = PRESENT,
     ) -> list[Edge] | None:
         """Return a shortest path as its links in order; see `StorageBackend.path`."""
+        _require_list("types", types)
         snapshot = self._snapshot(view)
         return graph.path(
             snapshot,
@@ -590,7 +650,7 @@ class T4DXEngine:
             types=types,
             direction=direction,
             max_depth=max_depth,
-            is_visible=lambda key: self._row(snapshot, key) is not None,
+            is_visible=lambda one: self._is_visible(snapshot, one),
         )
 
     def snapshot(self) -> int:
@@ -756,3 +816,16 @@ class T4DXEngine:
         self._queue.close()
         self._compactor.close()
         self._flusher.close(flush=self._wal.failure is None and not discard and not self._is_read_only)
+
+
+def _require_list(name: str, value: object) -> None:
+    """Refuse one string where several are wanted: its letters would be taken for them."""
+    if isinstance(value, str | bytes):
+        raise InvalidInputError(f"{name} is a list of strings, not one string", **{name: ascii(value)[:100]})
+
+
+def _batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of up to `size` values."""
+    rest = iter(values)
+    while some := list(itertools.islice(rest, size)):
+        yield some

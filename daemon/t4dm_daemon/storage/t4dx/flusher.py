@@ -66,10 +66,13 @@ class Flusher:
     def require_open(self) -> None:
         """Raise StorageClosedError when nothing may be written any more, WalError after the log failed.
 
+        And CorruptionError when the log is not in its place: files would be written where no store is any more.
+
         What memory holds after a failure may be half of a group: only a replay can tell. Requires: lock.
         """
         if self._is_sealed:
             raise StorageClosedError("the store is closed")
+        self._wal.require_present()
         if self._wal.failure is not None:
             raise WalError(f"the store is read-only until it is restarted: {self._wal.failure}")
 

@@ -160,6 +160,13 @@ class FileSystem:
         if path.is_dir():
             path.rmdir()
 
+    def is_named(self, descriptor: int, path: Path) -> bool:
+        """Return whether a path still leads to the open file: it may have been removed, or replaced, meanwhile."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def lock(self, path: Path) -> int | None:
         """Take the exclusive lock on a file and return its descriptor, None when another holds it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
@@ -171,6 +178,13 @@ class FileSystem:
                 return None
             raise
         return descriptor
+
+    def unlock(self, descriptor: int) -> None:
+        """Give a lock up, and close its descriptor: closing alone leaves it with a child that was forked meanwhile."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

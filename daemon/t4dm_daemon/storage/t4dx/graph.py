@@ -20,7 +20,8 @@ from t4dm_daemon.storage.t4dx.query import Snapshot
 from t4dm_daemon.storage.t4dx.schema import EDGE_CODES
 
 MAX_DEPTH: Final = 64
-IsVisible = Callable[[bytes], bool]
+IsVisible = Callable[[str], bool]
+"""Whether the item of an id is visible in the view."""
 
 
 def codes_of(types: Sequence[str] | None) -> npt.NDArray[np.uint8] | None:
@@ -66,7 +67,7 @@ def _steps(
                 found[there] = edge
     for there, edge in sorted(found.items(), key=lambda one: (-one[1].weight, one[0])):
         seen.add(there)
-        if is_visible(key_of(there)):
+        if is_visible(there):
             yield there, edge
 
 
@@ -97,7 +98,7 @@ def traverse(
     if type(limit) is not int or limit < 1:
         raise InvalidInputError("the limit is at least 1", limit=limit)
     codes = codes_of(types)
-    frontier = [one for one in dict.fromkeys(start) if is_visible(key_of(one))]
+    frontier = [one for one in dict.fromkeys(start) if is_visible(one)]
     seen = set(start)
     reached: list[Reached] = []
     for hops in range(1, depth + 1):
@@ -126,7 +127,7 @@ def path(
     """See `StorageBackend.path`."""
     _check(max_depth, direction)
     codes = codes_of(types)
-    if not (is_visible(key_of(source)) and is_visible(key_of(target))):
+    if not (is_visible(source) and is_visible(target)):
         return None
     if source == target:
         return []

@@ -13,6 +13,13 @@ def prefix_of(key: bytes) -> int:
     return int.from_bytes(key[:8], "little") ^ int.from_bytes(key[8:KEY_BYTES], "little")
 
 
+def prefixes_of(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Return the same of many keys, (N, 16)."""
+    halves = np.ascontiguousarray(keys).view("<u8").reshape(-1, 2)
+    combined: npt.NDArray[np.uint64] = halves[:, 0] ^ halves[:, 1]
+    return combined
+
+
 class Lookup:
     """The sorted values, and the rows they belong to."""
 
@@ -31,3 +38,11 @@ class Lookup:
         first = self.ordered.searchsorted(wanted, "left")
         last = self.ordered.searchsorted(wanted, "right")
         return self.rows[first:last]
+
+    def find_all(self, values: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return (row, position in `values`) of every row with any of many values, in the order of `values`."""
+        first = self.ordered.searchsorted(values, "left")
+        counts = self.ordered.searchsorted(values, "right") - first
+        which = np.repeat(np.arange(len(values)), counts)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self.rows[first[which] + within].astype(np.int64), which

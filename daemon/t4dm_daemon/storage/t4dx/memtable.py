@@ -127,6 +127,9 @@ class Memtable(Component):
     def blob(self, row: int) -> bytes:
         return self._blobs[row]
 
+    def _begins(self, row: int, start: bytes) -> bool:
+        return self._blobs[row].startswith(start)
+
     def blobs(self) -> list[bytes]:
         return self._blobs[: self.rows]
 

@@ -2,7 +2,9 @@
 
 Purely physical: no reader of any moment sees a difference. Rows keep their order, so the newest version of an id
 is still found first; purged rows and links (`schema.PURGED`) are left out. The graph of the first segment, by far
-the largest where merging is worth its cost, is extended and not built again, unless rows of it go.
+the largest where merging is worth its cost, is extended and not built again, unless rows of it go. A graph cannot
+lose rows, and building one again for each few that were purged would cost more than all merging: a segment with a
+graph keeps its purged rows, as invisible as before, until they are many or forgetting for good is asked for.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from t4dm_daemon.storage.t4dx.text_index import StoredTextIndex
 from t4dm_daemon.storage.t4dx.text_index import merged as merged_text
 
 _CHUNK_ROWS: Final = 4096
+KEPT_PURGED_SHARE: Final = 0.2
+"""A graph is built again when more of its rows than this are purged: as when a policy has a segment rewritten."""
 Rows = npt.NDArray[np.int64]
 
 
@@ -36,12 +40,21 @@ class Merged:
     origins: list[Origin]
 
 
-def plan(segments: Sequence[Segment], max_rows: int) -> list[list[Origin]]:
-    """Return which rows and links of which segments each new segment takes."""
+def plan(segments: Sequence[Segment], max_rows: int, *, forget: bool) -> list[list[Origin]]:
+    """Return which rows and links of which segments each new segment takes.
+
+    Args:
+        segments: Neighbours, oldest first.
+        max_rows: Of a new segment.
+        forget: Leave every purged row out, whatever it costs.
+    """
     outputs: list[list[Origin]] = [[]]
     room = max_rows
+    keeps = not forget and len(segments) > 1 and _keeps_purged(segments[0], max_rows)
     for segment in segments:
         (kept,) = np.nonzero(segment.number("recorded_until", segment.rows) != PURGED)
+        if keeps and segment is segments[0]:
+            kept = np.arange(segment.rows)
         block = segment.edges
         (links,) = np.nonzero(block.columns["recorded_until"][: block.rows] != PURGED)
         while True:
@@ -55,6 +68,13 @@ def plan(segments: Sequence[Segment], max_rows: int) -> list[list[Origin]]:
             if not len(kept):
                 break
     return [one for one in outputs if any(len(origin.rows) or len(origin.links) for origin in one)]
+
+
+def _keeps_purged(segment: Segment, max_rows: int) -> bool:
+    """Whether a segment's graph is worth more than the room of its purged rows."""
+    if segment.index is None or segment.rows > max_rows:
+        return False
+    return segment.purged_rows <= KEPT_PURGED_SHARE * segment.rows
 
 
 def merge(
@@ -85,12 +105,8 @@ def merge(
         checkpoints.build_text(segment, pace=pace)
     if checkpoints.may_have_index(segment):
         first = origins[0]
-        base, start = None, 0
-        if first.segment.index is not None and len(first.rows) == first.segment.rows:
-            base, start = first.segment.index, first.segment.rows
-        if base is not None and start == segment.rows:
-            base, start = None, 0  # nothing to add: its file is written anew all the same
-        segment.index = checkpoints.build_index(segment, base, start, pace=pace)
+        is_whole = first.segment.index is not None and len(first.rows) == first.segment.rows
+        segment.index = checkpoints.build_index(segment, first.segment if is_whole else None, pace=pace)
     return Merged(segment, origins)
 
 

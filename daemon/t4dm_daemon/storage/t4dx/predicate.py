@@ -24,7 +24,6 @@ from t4dm_daemon.core.filter import (
     field_path,
     leaf_holds,
 )
-from t4dm_daemon.core.ids import key_of
 from t4dm_daemon.storage.t4dx.component import Component, Mask, label_value
 from t4dm_daemon.storage.t4dx.schema import LABELS, unpack_blob
 
@@ -159,7 +158,6 @@ def _identifiers(leaf: Leaf, component: Component, rows: int) -> Mask:
         holds = (leaf_holds(leaf.op, unpack_blob(component.blob(row))[0], leaf.operand) for row in range(rows))
         return np.fromiter(holds, np.bool_, rows)
     mask = np.zeros(rows, np.bool_)
-    for identifier in wanted:
-        if isinstance(identifier, str):
-            mask[[row for row in component.rows_of(key_of(identifier)) if row < rows]] = True
+    found = component.rows_of_ids([one for one in wanted if isinstance(one, str)])
+    mask[[row for row in found if row < rows]] = True
     return mask

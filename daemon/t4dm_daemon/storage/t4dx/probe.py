@@ -311,20 +311,22 @@ class TextProbe:
 
     def among(self, ids: Iterable[str]) -> list[Candidate]:
         """Return the same of given items, of those that are seen and pass."""
-        refs = [ref for one in ids if (ref := self._find(key_of(one))) is not None]
+        refs = [ref for one in ids if (ref := self._find(one)) is not None]
         self._read_windows(refs)
         return self._answers(refs)
 
     def links(self, item_id: str) -> list[Edge]:
         """Return the links at an item, as of the same moment."""
-        return graph.links(self._snapshot, key_of(item_id), "both")
+        found = graph.links(self._snapshot, key_of(item_id), "both")
+        return [one for one in found if item_id in (one.source, one.target)]
 
-    def _find(self, key: bytes) -> Ref | None:
+    def _find(self, item_id: str) -> Ref | None:
+        key = key_of(item_id)
         for at in range(len(self._parts) - 1, -1, -1):
             part = self._parts[at]
             for row in part.component.rows_of(key):
                 if part.seen(row):
-                    return at, row
+                    return (at, row) if part.component.has_id(row, item_id) else None
         return None
 
     def _answers(self, refs: Sequence[Ref]) -> list[Candidate]:

@@ -111,6 +111,15 @@ class Insert:
     links: Sequence[Link]
 
 
+def blob_start(identifier: str) -> bytes | None:
+    """Return what the blob of an item with this id begins with, None for what cannot be an id."""
+    try:
+        start: bytes = b"\x94" + msgpack.packb(identifier)
+    except UnicodeEncodeError:
+        return None
+    return start
+
+
 def pack_blob(item: Item) -> bytes:
     blob: bytes = msgpack.packb((item.id, item.content, item.metadata_json, item.value_json))
     return blob

@@ -17,11 +17,12 @@ import numpy.typing as npt
 
 from t4dm_daemon.core.clock import OPEN
 from t4dm_daemon.core.errors import CorruptionError
+from t4dm_daemon.core.ids import KEY_BYTES, key_of
 from t4dm_daemon.storage.t4dx import container, edges
 from t4dm_daemon.storage.t4dx.component import Component, Dictionary, PathColumn
 from t4dm_daemon.storage.t4dx.edges import EdgeBlock, EdgeMemtable, EdgeSegment
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.lookup import Lookup, prefix_of
+from t4dm_daemon.storage.t4dx.lookup import Lookup, prefix_of, prefixes_of
 from t4dm_daemon.storage.t4dx.schema import IMMUTABLE, LABELS, LISTS, MUTABLE, PURGED
 from t4dm_daemon.storage.t4dx.segment_files import BLOBS, COLUMNS, EDGES, VECTORS, FileFacts, check_file
 
@@ -172,6 +173,10 @@ class Segment(Component):
             )  # fmt: skip
         return blob
 
+    def _begins(self, row: int, start: bytes) -> bool:
+        first = int(self._offsets[row])
+        return self._blobs[first : first + len(start)] == start
+
     def vectors(self) -> npt.NDArray[np.float32] | None:
         return self._vectors
 
@@ -181,13 +186,21 @@ class Segment(Component):
             if np.array_equal(self._keys[row], wanted):
                 yield int(row)
 
+    def rows_of_ids(self, identifiers: Sequence[str]) -> list[int]:
+        if not identifiers:
+            return []
+        keys = np.frombuffer(b"".join(map(key_of, identifiers)), np.uint8).reshape(-1, KEY_BYTES)
+        rows, which = self._by_key.find_all(prefixes_of(keys))
+        same = (self._keys[rows] == keys[which]).all(axis=1)
+        found = zip(rows[same].tolist(), which[same].tolist(), strict=True)
+        return [row for row, at in found if self.has_id(row, identifiers[at])]
+
     def rows_of_hash(self, content_hash: int) -> Sequence[int]:
         return [int(row) for row in self._by_hash.find(content_hash)]
 
     def broken_lookups(self) -> Iterator[str]:
         """Yield what is wrong with the sorted arrays that rows are found by."""
-        halves = np.ascontiguousarray(self._keys).view(np.uint64).reshape(-1, 2)
-        prefixes = halves[:, 0] ^ halves[:, 1]
+        prefixes = prefixes_of(self._keys)
         for name, lookup, values in (
             ("ids", self._by_key, prefixes),
             ("content hashes", self._by_hash, self.numbers["content_hash"]),

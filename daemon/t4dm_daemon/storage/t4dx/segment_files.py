@@ -24,7 +24,7 @@ from t4dm_daemon.core.errors import CorruptionError
 from t4dm_daemon.core.ids import KEY_BYTES
 from t4dm_daemon.storage.t4dx import container, edges
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.lookup import Lookup, prefix_of
+from t4dm_daemon.storage.t4dx.lookup import Lookup, prefixes_of
 from t4dm_daemon.storage.t4dx.memtable import Memtable
 from t4dm_daemon.storage.t4dx.schema import IMMUTABLE, LABELS
 
@@ -94,7 +94,7 @@ def write_segment(
         pace: Called before each part; may wait, or raise to give up.
     """
     fs.make_directory(directory)
-    prefixes = Lookup.build(np.array([prefix_of(key.tobytes()) for key in source.keys], np.uint64))
+    prefixes = Lookup.build(prefixes_of(source.keys))
     hashes = Lookup.build(np.ascontiguousarray(source.numbers["content_hash"]))
     offsets = np.zeros(source.rows + 1, np.uint64)
     np.cumsum(source.blob_lengths, out=offsets[1:])

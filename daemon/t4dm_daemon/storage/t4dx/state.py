@@ -168,7 +168,7 @@ class SpaceState:
         """Return per row None, or the id and version that it duplicates. Changes nothing.
 
         Raises:
-            ConflictError, DimensionMismatchError: The batch must not be applied.
+            ConflictError, DimensionMismatchError, InvalidInputError: The batch must not be applied.
         """
         staged: dict[bytes, tuple[Row, int]] = {}  # per key: its last row in this batch, and that one's version
         hashes: dict[int, list[bytes]] = {}  # per content hash: keys that had it in this batch
@@ -181,7 +181,12 @@ class SpaceState:
                     raise DimensionMismatchError(dimension, len(row.vector))
                 dimension = len(row.vector)
             before = staged.get(row.key)
-            version, is_open = self._latest(row.key) if before is None else (before[1], True)
+            if before is None:
+                version, is_open = self._latest(row.key, row.id)
+            elif before[0].id == row.id:
+                version, is_open = before[1], True
+            else:
+                raise _same_key(row.id, before[0].id)
             if row.expected_version is not None and row.expected_version != (version if is_open else 0):
                 raise ConflictError(
                     f"{row.id!r} is at version {version if is_open else 0}, not {row.expected_version}"
@@ -214,19 +219,24 @@ class SpaceState:
         self, rows: Sequence[Row], plan: Sequence[tuple[str, int] | None], links: Sequence[Link]
     ) -> list[Link]:
         """Return the links whose ends exist. Raises InvalidInputError when one is missing that is not optional."""
-        coming = {row.key for row, duplicate in zip(rows, plan, strict=True) if duplicate is None}
+        coming = {row.key: row.id for row, duplicate in zip(rows, plan, strict=True) if duplicate is None}
         # A row that was a duplicate is not there: its edge would lead nowhere.
         present = []
         for link in links:
             source, target, *_, is_optional = link
-            missing = [
-                end for end in (source, target) if key_of(end) not in coming and not self._latest(key_of(end))[1]
-            ]
+            missing = [end for end in (source, target) if not self._is_end(end, coming)]
             if not missing:
                 present.append(link)
             elif not is_optional:
                 raise InvalidInputError(f"an edge's end {missing[0]!r} does not exist", id=missing[0])
         return present
+
+    def _is_end(self, end: str, coming: Mapping[bytes, str]) -> bool:
+        """Return whether an item of this id is there, or is coming. Raises ConflictError for another of its key."""
+        its = coming.get(key_of(end))
+        if its is not None and its != end:
+            raise _same_key(end, its)
+        return its is not None or self._latest(key_of(end), end)[1]
 
     def _append(self, row: Row, time: int) -> Outcome:
         found = self._find(row.key)
@@ -391,12 +401,18 @@ class SpaceState:
                     return component, row
         return None
 
-    def _latest(self, key: bytes) -> tuple[int, bool]:
-        """Return the newest version number of a key (0 for none), and whether it is current."""
+    def _latest(self, key: bytes, identifier: str) -> tuple[int, bool]:
+        """Return the newest version number of an id (0 for none), and whether it is current.
+
+        Raises:
+            InvalidInputError: The key is another id's.
+        """
         found = self._find(key)
         if found is None:
             return 0, False
         component, at = found
+        if not component.has_id(at, identifier):
+            raise _same_key(identifier, unpack_blob(component.blob(at))[0])
         return int(component.numbers["version"][at]), component.is_open(at)
 
     def current_with_hash(self, content_hash: int, now: int, *without: Container[bytes]) -> tuple[str, int] | None:
@@ -480,6 +496,15 @@ class SpaceState:
     def _load_tokens(self, rows: Sequence[Any]) -> None:
         for key, fingerprint, time, outcomes in rows:
             self._tokens[key] = _UsedToken(fingerprint, time, tuple(Outcome(*one) for one in outcomes))
+
+
+def _same_key(given: str, stored: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"the ids {given!r} and {stored!r} have the same key: one is a UUID that is the hash of the other; "
+        "the first that was stored keeps it",
+        id=given,
+        stored=stored,
+    )
 
 
 def _carried(row: Row, component: Component, at: int) -> tuple[float, ...]:

@@ -151,6 +151,8 @@ class Wal:
         self._mac = NO_MAC
         self._is_own = True
         """Whether the last file is authenticated as this log is to be: the same key, or none."""
+        self._in_frame: list[tuple[int, int, memoryview]] = []
+        """While a frame is recovered, its records before the one that was yielded last."""
         self._failure: BaseException | None = None
         self._spare_lock = threading.Lock()
         self._spare: tuple[Path, int, int] | None = None
@@ -174,6 +176,23 @@ class Wal:
     def failure(self) -> BaseException | None:
         """Why the log can no longer be written, None while it can."""
         return self._failure
+
+    def require_present(self) -> None:
+        """Raise CorruptionError, and take no more writes, when the file being written has lost its name.
+
+        What is written to it then is gone when it is closed, and files that are made beside it make no store.
+        """
+        if self._descriptor < 0 or self._fs.is_named(self._descriptor, self._files[-1].path):
+            return
+        path = self._files[-1].path
+        error = CorruptionError(
+            f"{path}: this file was removed or moved while the store was open; what it held can be read until the "
+            "store is closed. Export it, then restore a backup",
+            file=str(path),
+        )
+        if self._failure is None:
+            self.poison(error)
+        raise error
 
     # Recovery -----------------------------------------------------------------------------------------
 
@@ -241,6 +260,8 @@ class Wal:
                 for at, record in enumerate(_records(path, content, start, payload_bytes - mac_bytes, count)):
                     if expected + at > after_lsn:
                         yield Record(expected + at, *record)
+                    self._in_frame.append(record)
+                self._in_frame.clear()
                 expected += count
                 self._chain, self._mac = crc, mac
                 offset += FRAME_BYTES + payload_bytes
@@ -359,11 +380,13 @@ class Wal:
 
         Raises:
             StorageFullError: No room; nothing was written, and the log goes on.
+            CorruptionError: The file has lost its name; the log refuses everything.
             WalError: Writing failed for good; the log refuses everything until it is opened again, for after
                 a failed sync nobody knows what is on disk.
         """
         if self._failure is not None:
             raise WalError(f"the log cannot be written any more: {self._failure}; restart to recover")
+        self.require_present()
         parts = [b"", b""]
         for kind, time, body in records:
             parts.append(_RECORD.pack(len(body), kind, time))
@@ -506,11 +529,19 @@ class Wal:
         return whole + [(file.path.name, self._offset) for file in self._files[-1:]]
 
     def restart(self, lsn: int) -> None:
-        """Drop every file, and begin a new one at `lsn`: what follows is not wanted, what was before is applied."""
-        self._next_lsn = lsn
+        """Drop every file, and begin a new one at `lsn`: what follows is not wanted, what was before is applied.
+
+        When that is inside the frame that is being recovered, its records before `lsn` are written again: a file
+        always follows a whole frame, so that others can tell which.
+        """
+        again = [(kind, time, bytes(body)) for kind, time, body in self._in_frame]
+        self._in_frame.clear()
+        self._next_lsn = lsn - len(again)
         found = [self._directory / name for name in self._fs.list(self._directory)]
         self._files = []
         self._begin_file(0, after=max((int(path.stem) for path in found if path.stem.isdecimal()), default=0))
+        if again:
+            self.append(again)
         for path in found:
             self._fs.remove(path)
 
@@ -580,8 +611,23 @@ def is_signed(header: FileHeader, key: LogKey | None) -> bool:
     return key is None or header.key_id != key.id or key.is_mac(header.mac, header.signed)
 
 
-def end_of_file(content: memoryview, key: LogKey | None = None) -> LogEnd:
-    """Return where the frames of a log file end; with the key that it was written with, its macs are checked, too."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A whole frame: its last LSN, CRC and mac, where it ends, and the times of its first and last record."""
+
+    last_lsn: int
+    chain: int
+    mac: bytes
+    end: int
+    first_time: int
+    last_time: int
+
+
+def frames(content: memoryview, key: LogKey | None = None) -> Iterator[Frame]:
+    """Yield the frames of a log file with a whole header, as far as they follow one another.
+
+    With the key that the file was written with, their macs are checked, too.
+    """
     header = read_header(content)
     assert header is not None
     end = LogEnd(header.first_lsn - 1, header.chain, header.mac, header.size)
@@ -590,7 +636,23 @@ def end_of_file(content: memoryview, key: LogKey | None = None) -> LogEnd:
         mac = _mac_of(content, end.offset, payload_bytes, header, end.mac, key)
         if first_lsn != end.lsn + 1 or before != end.chain or mac is None:
             break
+        at = end.offset + FRAME_BYTES + (MAC_BYTES if header.key_id else 0)
+        times = []
+        for _ in range(count):
+            length, _, time = _RECORD.unpack_from(content, at)
+            times.append(time)
+            at += _RECORD.size + length
         end = LogEnd(end.lsn + count, crc, mac, end.offset + FRAME_BYTES + payload_bytes)
+        yield Frame(end.lsn, crc, mac, end.offset, times[0], times[-1])
+
+
+def end_of_file(content: memoryview, key: LogKey | None = None) -> LogEnd:
+    """Return where the frames of a log file end; with the key that it was written with, its macs are checked, too."""
+    header = read_header(content)
+    assert header is not None
+    end = LogEnd(header.first_lsn - 1, header.chain, header.mac, header.size)
+    for frame in frames(content, key):
+        end = LogEnd(frame.last_lsn, frame.chain, frame.mac, frame.end)
     return end
 
 

@@ -12,6 +12,8 @@ from t4dm_daemon.core.item import Edge
 from t4dm_daemon.storage.protocol import Deletion, View
 from t4dm_daemon.storage.t4dx import Database, wal
 from t4dm_daemon.storage.t4dx.backup import restore, verify_files
+from t4dm_daemon.storage.t4dx.commit import Command
+from t4dm_daemon.storage.t4dx.schema import INSERT, encode_insert
 from tests.crash.workload import state_of
 from tests.unit.storage.t4dx.items import vectors, write
 
@@ -276,6 +278,104 @@ def test_a_copy_with_the_same_archive_does_not_spoil_the_originals(tmp_path: Pat
     assert report.moment == moment
     with Database(tmp_path / "again") as database:
         assert database.space("notes").scan(limit=1).total == 22
+
+
+class _Histories:
+    """A store with an archive, a backup of its beginning, and stores that were restored from them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.archive = folder / "archive"
+        self.count = 0
+        with self.open("store") as database:
+            database.create_space("notes").insert([write("base")])
+            database.backup(folder / "backup")
+
+    def open(self, name: str) -> Database:
+        return Database(self.folder / name, archive=self.archive, merge_in_background=False)
+
+    def insert(self, name: str, *items: str, rotate: bool) -> int:
+        """Insert items one by one and return the moment after the last; all of it is in the archive then."""
+        with self.open(name) as database:
+            engine = database.space("notes")
+            for item in items:
+                engine.insert([write(item)])
+                if rotate:
+                    engine.compact(everything=True)
+            moment = engine.snapshot()
+            engine.compact(everything=True)
+        return moment
+
+    def restore(self, until: int | None = None) -> str:
+        self.count += 1
+        restore(self.folder / "backup", self.folder / f"{self.count}", archive=self.archive, until=until)
+        return f"{self.count}"
+
+    def items(self, name: str) -> list[str]:
+        with self.open(name) as database:
+            return [item.id for item in database.space("notes").scan().items]
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_what_was_written_after_going_back_is_what_the_next_restore_brings_back(
+    tmp_path: Path, rotate: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    histories = _Histories(tmp_path)
+    before = histories.insert("store", "one", rotate=rotate)
+    mistake = histories.insert("store", "bad", "worse", rotate=rotate)
+    other = histories.restore(before)
+    histories.insert(other, "good", "better", rotate=rotate)
+
+    caplog.clear()
+    assert histories.items(histories.restore()) == ["base", "one", "good", "better"]
+
+    (warning,) = [one for one in caplog.records if one.message.startswith("the archive holds several histories")]
+    assert warning.left_out  # type: ignore[attr-defined]
+    assert histories.items(histories.restore(mistake)) == ["base", "one", "bad", "worse"]  # as it was at that moment
+    assert histories.items(histories.restore(before)) == ["base", "one"]
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_a_store_may_go_back_again_and_again(tmp_path: Path, rotate: bool) -> None:
+    histories = _Histories(tmp_path)
+    first = histories.insert("store", "a1", rotate=rotate)
+    histories.insert("store", "a2", rotate=rotate)
+    second = histories.restore(first)
+    at_b1 = histories.insert(second, "b1", rotate=rotate)
+    histories.insert(second, "b2", rotate=rotate)
+    third = histories.restore(at_b1)
+    histories.insert(third, "c", rotate=rotate)
+    assert histories.items(histories.restore()) == ["base", "a1", "b1", "c"]
+
+    fourth = histories.restore(first)
+    histories.insert(fourth, "d", rotate=rotate)
+
+    assert histories.items(histories.restore()) == ["base", "a1", "d"]
+    assert histories.items(histories.restore(at_b1)) == ["base", "a1", "b1"]
+
+
+def test_a_history_may_begin_inside_a_group_of_commands(tmp_path: Path) -> None:
+    histories = _Histories(tmp_path)
+    with histories.open("store") as database:
+        engine = database.space("notes")
+        bodies = [encode_insert([write(name)], (), None) for name in ("one", "two", "three")]
+        engine._carry_out([Command(INSERT, body, meaning) for body, meaning in bodies])
+        (one,) = engine.history("one")
+        engine.compact(everything=True)
+    other = histories.restore(one.recorded_at)
+    assert histories.items(other) == ["base", "one"]
+    histories.insert(other, "good", rotate=False)
+
+    assert histories.items(histories.restore()) == ["base", "one", "good"]
+
+
+def test_a_plain_history_is_followed_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    histories = _Histories(tmp_path)
+    histories.insert("store", "a", "b", "c", rotate=True)
+    caplog.clear()
+
+    assert histories.items(histories.restore()) == ["base", "a", "b", "c"]
+    assert not [one for one in caplog.records if "histories" in one.message]
 
 
 def test_a_space_that_was_empty_in_the_backup_comes_back_from_the_archive(tmp_path: Path) -> None:

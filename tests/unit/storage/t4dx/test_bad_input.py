@@ -76,3 +76,31 @@ def test_weights_may_be_numpy_numbers(open_engine: Callable[..., T4DXEngine]) ->
     assert engine.update_edges([EdgeChange("a", "a", "USES", set=np.float32(0.25))]) == [0.25]  # type: ignore[arg-type]
     assert engine.scale_edges(multiply=np.float64(2)) == 1
     assert engine.edges("a")[0].weight == 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda one: one.scan(limit=0), "the limit is at least 1"),
+        (lambda one: one.scan(limit=-1), "the limit is at least 1"),
+        (lambda one: one.scan(limit=1.5), "the limit is at least 1"),
+        (lambda one: one.scan(offset=-1), "the offset at least 0"),
+        (lambda one: one.scan(order="kappa"), "the order is one of insertion, created_at, event_time"),
+        (lambda one: one.scan(order=None), "the order is one of"),
+        (lambda one: one.get("abc"), "ids is a list of strings"),
+        (lambda one: one.get(b"abc"), "ids is a list of strings"),
+        (lambda one: one.traverse("abc"), "start is a list of strings"),
+        (lambda one: one.traverse(["a"], types="USES"), "types is a list of strings"),
+        (lambda one: one.path("a", "b", types="USES"), "types is a list of strings"),
+        (lambda one: one.scale_edges(multiply=0.5, types="USES"), "types is a list of strings"),
+        (lambda one: one.scale_edges(multiply=0.5, sources="a"), "sources is a list of strings"),
+        (lambda one: one.purge("abc"), "ids is a list of strings"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused_with_what_would(
+    engine: T4DXEngine, call: Callable[[Any], object], message: str
+) -> None:
+    engine.insert([write(name) for name in "abc"])
+
+    with pytest.raises(InvalidInputError, match=message):
+        call(engine)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from t4dm_daemon.storage.t4dx import T4DXEngine, calibration
+from t4dm_daemon.storage.t4dx import T4DXEngine, calibration, query
 from t4dm_daemon.storage.t4dx.ann import FaissIndex
 from t4dm_daemon.storage.t4dx.calibration import EFFORTS, least_effort
 from tests.unit.storage.t4dx.items import vectors, write
@@ -35,16 +35,19 @@ def test_many_dimensions_of_noise_take_more_effort_than_few() -> None:
     assert hard is None or hard > easy
 
 
-def test_ten_neighbours_are_found_even_in_noise(open_engine: Callable[..., T4DXEngine], noise: Any) -> None:
+def test_ten_neighbours_are_found_even_in_noise(
+    open_engine: Callable[..., T4DXEngine], noise: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query, "ROWS_PER_EFFORT", 0)  # so few rows would be scanned
     engine = open_engine(ann_min_rows=1000)
     engine.insert([write(f"{n}", vector=one) for n, one in enumerate(noise)])
     engine.compact()
     queries = _unit(np.random.default_rng(9).standard_normal((40, 96)))
 
     found = 0
-    for query in queries:
-        near = {hit.item.id for hit in engine.search(query, 10)}
-        found += len(near & {hit.item.id for hit in engine.search(query, 10, exact=True)})
+    for one in queries:
+        near = {hit.item.id for hit in engine.search(one, 10)}
+        found += len(near & {hit.item.id for hit in engine.search(one, 10, exact=True)})
 
     assert found >= 0.95 * 400
     effort = engine._compactor.segments()[0].effort
@@ -72,3 +75,19 @@ def test_rows_without_a_vector_do_not_count() -> None:
     inverse = (1 / np.linalg.norm(rows, axis=1)).astype(np.float32)
     inverse[5:] = 0
     assert least_effort(FaissIndex.build(rows * inverse[:, None]), rows, inverse) == EFFORTS[0]
+
+
+def test_calibration_stops_between_two_questions_when_it_is_told_to() -> None:
+    rows = _unit(vectors(200))
+    index = FaissIndex.build(rows)
+    calls: list[int] = []
+
+    def pace() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        least_effort(index, rows, np.ones(200, np.float32), pace=pace)
+
+    assert len(calls) == 3

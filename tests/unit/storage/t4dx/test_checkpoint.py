@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from t4dm_daemon.storage.protocol import FieldUpdate
 from t4dm_daemon.storage.t4dx import T4DXEngine
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from tests.support.copies import copy_store
-from tests.unit.storage.t4dx.items import vectors, write
+from tests.unit.storage.t4dx.items import UnsyncedFileSystem, vectors, write
 
 Open = Callable[..., T4DXEngine]
 
@@ -124,3 +125,43 @@ def test_an_index_that_cannot_be_built_or_saved_fails_no_compaction(
 
     again = open_engine(ann_min_rows=5)
     assert len(again.search(vectors(1)[0], 20)) == 20
+
+
+class _SlowToRemove(UnsyncedFileSystem):
+    """Removing mutable columns takes until a merge has written its files."""
+
+    def __init__(self) -> None:
+        self.is_slow = False
+        self.is_removing = threading.Event()
+        self.is_merged = threading.Event()
+
+    def remove(self, path: Path) -> None:
+        if self.is_slow and path.parent.name == "cols":
+            self.is_removing.set()
+            assert self.is_merged.wait(30)
+        super().remove(path)
+
+    def write_new(self, path: Path, parts: Iterable[bytes | memoryview]) -> int:
+        size = super().write_new(path, parts)
+        if self.is_slow and path.name == "index.tmp":
+            self.is_merged.set()  # the last file of a merged segment
+        return size
+
+
+def test_a_merge_that_begins_while_old_files_are_removed_keeps_its_own(open_engine: Open, after_crash: Open) -> None:
+    fs = _SlowToRemove()
+    engine = open_engine(fs=fs)
+    for name in ("a", "b"):
+        engine.insert([write(name)])
+        engine.flush()
+    engine.update_fields([FieldUpdate("a", {"pinned": True})])
+    fs.is_slow = True
+    flush = threading.Thread(target=engine.flush)
+    flush.start()
+    assert fs.is_removing.wait(30)
+
+    engine._compactor.run(everything=True)
+
+    flush.join(30)
+    assert engine.stats()["segments"] == 1
+    assert [item.id for item in after_crash().scan().items] == ["a", "b"]

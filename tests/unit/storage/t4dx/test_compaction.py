@@ -120,31 +120,118 @@ def test_purged_text_is_gone_from_the_disk(open_engine: Open, tmp_path: Path) ->
         assert not path.is_file() or b"launch code" not in path.read_bytes(), path
 
 
-def test_the_graph_of_the_large_segment_is_extended_not_rebuilt(
-    open_engine: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built: list[int] = []
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note of how many rows graphs are built; what is extended is not among them."""
+    calls: list[int] = []
     build = FaissIndex.build.__func__  # type: ignore[attr-defined]
 
     def counting(cls: type, rows: np.ndarray, **options: object) -> FaissIndex:
-        built.append(len(rows))
+        calls.append(len(rows))
         index: FaissIndex = build(cls, rows, **options)
         return index
 
     monkeypatch.setattr(FaissIndex, "build", classmethod(counting))
-    engine = open_engine(ann_min_rows=50)
+    return calls
+
+
+def _insert(engine: T4DXEngine, first: int, end: int) -> None:
     rows = vectors(400, dimension=8)
-    engine.insert([write(f"{n}", vector=rows[n]) for n in range(300)])
+    engine.insert([write(f"{n}", vector=rows[n]) for n in range(first, end)])
+    engine.flush()
+
+
+def test_the_graph_of_the_large_segment_is_extended_not_rebuilt(open_engine: Open, built: list[int]) -> None:
+    engine = open_engine(ann_min_rows=50)
+    _insert(engine, 0, 300)
     engine.compact()
-    engine.insert([write(f"{n}", vector=rows[n]) for n in range(300, 400)])
+    _insert(engine, 300, 400)
     engine.compact(everything=True)
 
     assert built == [300]
     (segment,) = engine._compactor.segments()
     assert segment.index is not None
     assert segment.index.rows == 400
+    rows = vectors(400, dimension=8)
     found = sum(engine.search(one, 1)[0].item.id == f"{n}" for n, one in enumerate(rows))
     assert found >= 396
+
+
+def test_a_graph_is_built_from_the_mapped_vectors_and_not_from_a_copy(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[np.ndarray] = []
+    build = FaissIndex.build.__func__  # type: ignore[attr-defined]
+
+    def noting(cls: type, rows: np.ndarray, **options: object) -> FaissIndex:
+        given.append(rows)
+        index: FaissIndex = build(cls, rows, **options)
+        return index
+
+    monkeypatch.setattr(FaissIndex, "build", classmethod(noting))
+    engine = open_engine(ann_min_rows=50)
+    _insert(engine, 0, 300)
+
+    engine.compact()
+
+    (segment,) = engine._compactor.segments()
+    assert np.shares_memory(given[0], segment.vectors())
+
+
+def test_a_graph_is_kept_when_nothing_of_its_rows_changes(open_engine: Open, built: list[int]) -> None:
+    engine = open_engine(ann_min_rows=50)
+    _insert(engine, 0, 300)
+    engine.compact(everything=True)
+    (before,) = engine._compactor.segments()
+
+    engine.compact(everything=True)
+
+    assert built == [300]
+    (after,) = engine._compactor.segments()
+    assert after.effort == before.effort
+    engine.close()
+    (again,) = open_engine(ann_min_rows=50)._compactor.segments()
+    assert again.index is not None
+    assert again.effort == before.effort
+
+
+@pytest.mark.parametrize(("purged", "is_kept"), [(60, True), (61, False)])
+def test_a_graph_outlives_a_fifth_of_its_rows(
+    open_engine: Open, after_crash: Open, built: list[int], purged: int, is_kept: bool
+) -> None:
+    engine = open_engine(ann_min_rows=50, merge_policy=SizeTiered(fan_in=2, growth=1000))
+    _insert(engine, 0, 300)
+    engine.compact()
+    gone = [f"{n}" for n in range(purged)]
+    engine.delete([Deletion(one) for one in gone])
+    assert engine.purge(gone) == purged
+    _insert(engine, 300, 310)
+    before = state_of(engine)
+
+    report = engine.compact()
+
+    assert report.segments_after == 1
+    assert report.rows_after == (310 if is_kept else 310 - purged)
+    assert built == ([300] if is_kept else [300, 300 - purged])
+    for one in (engine, after_crash(ann_min_rows=50)):
+        assert state_of(one) == before
+        assert one.history("0") == []
+        assert not {hit.item.id for hit in one.search(vectors(400, dimension=8)[0], 310)} & set(gone)
+    engine.compact(everything=True)  # forgetting for good includes the vectors in a graph
+    assert [one.rows for one in engine._compactor.segments()] == [310 - purged]
+    assert built == ([300, 310 - purged] if is_kept else [300, 300 - purged])
+    assert state_of(engine) == before
+
+
+def test_a_policy_may_have_a_graph_built_again_for_fewer_purged_rows(open_engine: Open, built: list[int]) -> None:
+    engine = open_engine(ann_min_rows=50, merge_policy=SizeTiered(purged_share=0.01))
+    _insert(engine, 0, 300)
+    engine.compact()
+    engine.delete([Deletion(f"{n}") for n in range(10)])
+    engine.purge([f"{n}" for n in range(10)])
+
+    assert engine.compact().rows_after == 290
+    assert built == [300, 290]
 
 
 def test_a_segment_that_is_too_large_is_split(open_engine: Open) -> None:
@@ -294,11 +381,11 @@ def test_closing_stops_a_merge_in_the_background(open_engine: Open, monkeypatch:
     rows = vectors(3000, dimension=64)
     build = FaissIndex.build.__func__  # type: ignore[attr-defined]
 
-    def slowly(cls: type, unit: np.ndarray, *, throttle: Callable[[], None]) -> FaissIndex:
+    def slowly(cls: type, some: np.ndarray, *, inv_norm: np.ndarray, throttle: Callable[[], None]) -> FaissIndex:
         started.set()
         while True:  # a build that would take for ever
             throttle()
-            build(cls, unit[:50])
+            build(cls, some[:50], inv_norm=inv_norm[:50])
 
     monkeypatch.setattr(FaissIndex, "build", classmethod(slowly))
     engine = open_engine(merge_in_background=True, ann_min_rows=100)

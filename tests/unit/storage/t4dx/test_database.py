@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
+import shutil
 import stat
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -73,6 +76,24 @@ def test_a_failed_opening_releases_the_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_that_outlives_its_parents_database_does_not_keep_the_lock(tmp_path: Path) -> None:
+    database = Database(tmp_path / "store")
+    mine, its = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(its)
+        os.read(mine, 1)  # until the parent closes its end
+        os._exit(0)
+    os.close(mine)
+    try:
+        database.close()
+
+        Database(tmp_path / "store").close()
+    finally:
+        os.close(its)
+        os.waitpid(child, 0)
+
+
 def test_a_forked_child_neither_uses_nor_unlocks_its_parents_store(tmp_path: Path) -> None:
     database = Database(tmp_path)
     context = multiprocessing.get_context("fork")
@@ -186,3 +207,131 @@ def test_a_file_in_place_of_the_directory_is_a_storage_error(tmp_path: Path) -> 
 
     with pytest.raises(StorageError, match="cannot be written"):
         Database(tmp_path / "db")
+
+
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_store_whose_directory_goes_away_says_so_and_takes_no_more_writes(tmp_path: Path, is_moved: bool) -> None:
+    root = tmp_path / "store"
+    database = Database(root, merge_in_background=False)
+    engine = database.create_space("notes")
+    engine.insert([write("a")])
+    if is_moved:
+        root.rename(tmp_path / "elsewhere")
+    else:
+        shutil.rmtree(root)
+
+    for refused in (
+        lambda: engine.insert([write("b")]),
+        engine.flush,
+        lambda: engine.put_blob("name", b"x"),
+        lambda: database.create_space("more"),
+        lambda: database.backup(tmp_path / "backup"),
+    ):
+        with pytest.raises(StorageError, match="removed or moved while the store was open"):
+            refused()
+
+    assert engine.get(["a"])[0] is not None
+    assert engine.get(["b"]) == [None]
+    (problem,) = database.verify().problems
+    assert problem.file == str(root / "LOCK")
+    database.close()
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("name", ["FORMAT", "CATALOG", "spaces/1/CURRENT", "spaces/1/MANIFEST-", "spaces/1/wal/"])
+def test_files_that_went_missing_are_problems_and_no_errors(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "store"
+    with Database(root, merge_in_background=False) as database:
+        database.create_space("notes").insert([write("a")])
+        database.flush()
+        (path,) = root.glob(f"{name}*") if not name.endswith("/") else (root / name).glob("*.wal")
+        path.unlink()
+
+        (problem,) = database.verify().problems
+
+        assert problem.file == str(path)
+        assert "missing" in problem.message or "removed" in problem.message
+
+
+def test_a_data_directory_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with Database(tmp_path / "link") as database:
+        database.create_space("notes").insert([write("a")])
+        with pytest.raises(StorageLockedError):
+            Database(tmp_path / "real")
+        assert database.verify().is_sound
+
+    with Database(tmp_path / "real") as database:
+        assert database.space("notes").get(["a"])[0] is not None
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StorageError, match="lost"):
+        Database(tmp_path / "lost")
+
+
+class _ReadOnlyDisk(UnsyncedFileSystem):
+    """A disk that is, or becomes, read-only; root may write where the mode forbids it, so a mode is no test."""
+
+    def __init__(self, *, is_read_only: bool = False) -> None:
+        self.is_read_only = is_read_only
+
+    def _refuse(self, path: Path | None = None) -> None:
+        if self.is_read_only:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), None if path is None else str(path))
+
+    def make_directory(self, path: Path) -> None:
+        if not path.is_dir():
+            self._refuse(path)
+        super().make_directory(path)
+
+    def lock(self, path: Path) -> int | None:
+        self._refuse(path)
+        return super().lock(path)
+
+    def write_at(self, descriptor: int, content: bytes | bytearray | memoryview, offset: int) -> None:
+        self._refuse()
+        super().write_at(descriptor, content, offset)
+
+    def write_new(self, path: Path, parts: Iterable[bytes | memoryview]) -> int:
+        self._refuse(path)
+        return super().write_new(path, parts)
+
+    def rename(self, path: Path, name: Path) -> None:
+        self._refuse(path)
+        super().rename(path, name)
+
+    def remove(self, path: Path) -> None:
+        self._refuse(path)
+        super().remove(path)
+
+
+def test_a_store_on_a_read_only_disk_is_refused_by_name_and_left_as_it_is(tmp_path: Path) -> None:
+    with Database(tmp_path / "store") as database:
+        database.create_space("notes").insert([write("a")])
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()}
+
+    for name in ("store", "new"):
+        with pytest.raises(StorageError, match=rf"{name}.*Read-only file system"):
+            Database(tmp_path / name, fs=_ReadOnlyDisk(is_read_only=True))
+
+    assert {path: path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_disk_that_becomes_read_only_refuses_writes_and_loses_nothing(tmp_path: Path) -> None:
+    fs = _ReadOnlyDisk()
+    database = Database(tmp_path / "store", fs=fs, merge_in_background=False)
+    engine = database.create_space("notes")
+    engine.insert([write("a")])
+    fs.is_read_only = True
+
+    for refused in (lambda: engine.insert([write("b")]), engine.flush, lambda: database.create_space("more")):
+        with pytest.raises(StorageError):
+            refused()
+
+    assert engine.get(["a", "b"])[1] is None
+    assert engine.get(["a"])[0] is not None
+    assert engine.stats()["is_read_only"]
+    database.close()
+    with Database(tmp_path / "store") as database:
+        assert [item.id for item in database.space("notes").scan().items] == ["a"]

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from t4dm_daemon.core.errors import (
     StorageClosedError,
     StorageError,
 )
-from t4dm_daemon.core.item import Edge
+from t4dm_daemon.core.filter import Leaf
+from t4dm_daemon.core.ids import key_of
+from t4dm_daemon.core.item import Edge, Item
 from t4dm_daemon.storage.protocol import Deletion, FieldUpdate, View
 from t4dm_daemon.storage.t4dx import T4DXEngine
 from tests.unit.storage.t4dx.items import vector, vectors, write
@@ -314,3 +317,83 @@ def test_readers_see_whole_batches_only_and_never_fewer_than_before(open_engine:
     assert wrong == []
     assert not any(thread.is_alive() for thread in (*workers, *others))
     assert engine.scan(limit=1).total == size * batches * writers
+
+
+def test_items_of_any_number_and_their_links_are_stored_in_batches(open_engine: Open) -> None:
+    engine = open_engine()
+    read: list[int] = []
+
+    def items() -> Iterator[Item]:
+        for number in range(25):
+            read.append(number)
+            yield Item(id=f"{number}", content="x")
+
+    links = (Edge(f"{number}", f"{(number + 13) % 25}", "CAUSES") for number in range(25))
+
+    outcomes = engine.batch_insert(items(), links, batch_rows=10)
+
+    assert [(one.id, one.status) for one in outcomes] == [(f"{number}", "created") for number in range(25)]
+    assert read == list(range(25))
+    assert len({item.recorded_at for item in engine.scan().items}) == 3
+    assert engine.stats()["edges"] == 25
+    assert engine.batch_insert([]) == []
+    engine.close()
+    assert open_engine().scan(limit=1).total == 25
+
+
+def test_a_batch_that_fails_leaves_those_before_it_and_says_how_many(engine: T4DXEngine) -> None:
+    items = [Item(id=f"{number}" if number != 17 else "") for number in range(25)]
+
+    with pytest.raises(InvalidInputError, match=r"an id is .*; 10 items and 0 edges were stored before") as caught:
+        engine.batch_insert(items, batch_rows=10)
+
+    assert (caught.value.details["stored_items"], caught.value.details["stored_edges"]) == (10, 0)
+    assert engine.scan(limit=1).total == 10
+
+    with pytest.raises(DimensionMismatchError, match="1 items and 0 edges were stored before"):
+        engine.batch_insert([Item(id="a", vector=vectors(1)[0]), Item(id="b", vector=vector(1, 2))], batch_rows=1)
+    with pytest.raises(InvalidInputError, match="'none' does not exist; 1 items and 1 edges were stored before"):
+        engine.batch_insert([Item(id="c")], [Edge("a", "c", "CAUSES"), Edge("a", "none", "CAUSES")], batch_rows=1)
+    assert [one.target for one in engine.edges("a")] == ["c"]
+
+
+@pytest.mark.parametrize("rows", [0, -1, 1.5, True])
+def test_a_batch_has_a_row_at_least(engine: T4DXEngine, rows: Any) -> None:
+    with pytest.raises(InvalidInputError, match="at least one row"):
+        engine.batch_insert([Item(id="a")], batch_rows=rows)
+
+
+OTHER = str(uuid.UUID(bytes=key_of("hello")))
+"""A UUID that is the hash of another id."""
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+@pytest.mark.parametrize(("first", "second"), [("hello", OTHER), (OTHER, "hello")])
+def test_of_two_ids_with_one_key_the_first_is_stored_and_alone_found(
+    engine: T4DXEngine, first: str, second: str, is_flushed: bool
+) -> None:
+    engine.insert([write(first, content="A"), write("b")], [Edge(first, "b", "CAUSES")])
+    if is_flushed:
+        engine.flush()
+
+    for refused in (lambda: engine.insert([write(second)]), lambda: engine.insert([], [Edge("b", second, "CAUSES")])):
+        with pytest.raises(InvalidInputError, match="have the same key") as caught:
+            refused()
+        assert (caught.value.details["id"], caught.value.details["stored"]) == (second, first)
+
+    assert engine.insert([write(first, content="B")]).outcomes[0].version == 2
+    assert [None if one is None else one.content for one in engine.get([second, first])] == [None, "B"]
+    assert engine.history(second) == []
+    assert engine.edges(second) == []
+    assert engine.traverse([second]) == []
+    assert engine.path(second, "b") is None
+    assert engine.scan(where=Leaf("id", "in", [second])).total == 0
+    assert [one.id for one in engine.scan(where=Leaf("id", "in", [second, first])).items] == [first]
+
+
+def test_two_ids_with_one_key_are_refused_in_one_batch(engine: T4DXEngine) -> None:
+    with pytest.raises(InvalidInputError, match="have the same key"):
+        engine.insert([write("hello"), write(OTHER)])
+    with pytest.raises(InvalidInputError, match="have the same key"):
+        engine.insert([write("hello"), write("b")], [Edge("b", OTHER, "CAUSES")])
+    assert engine.scan(limit=1).total == 0

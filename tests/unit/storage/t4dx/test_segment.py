@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from t4dm_daemon.core.errors import CorruptionError
+from t4dm_daemon.core.filter import Leaf
 from t4dm_daemon.storage.protocol import FieldUpdate
 from t4dm_daemon.storage.t4dx import T4DXEngine
 from t4dm_daemon.storage.t4dx.lookup import Lookup
@@ -21,6 +22,32 @@ def test_a_lookup_finds_all_rows_of_a_value_oldest_first() -> None:
     assert lookup.find(5).tolist() == [0, 2]
     assert lookup.find(2**64 - 1).tolist() == [1]
     assert lookup.find(7).tolist() == []
+
+
+def test_a_lookup_finds_many_values_at_once() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.integers(0, 500, 1000).astype(np.uint64)
+    wanted = rng.integers(0, 1000, 300).astype(np.uint64)
+    lookup = Lookup.build(values)
+
+    rows, which = lookup.find_all(wanted)
+
+    found = {(int(row), int(at)) for row, at in zip(rows, which, strict=True)}
+    assert found == {(int(row), at) for at, one in enumerate(wanted.tolist()) for row in lookup.find(one)}
+    assert len(found) == len(rows)
+    assert len(lookup.find_all(wanted[:0])[0]) == len(Lookup.build(values[:0]).find_all(wanted)[0]) == 0
+
+
+def test_thousands_of_ids_are_found_in_a_segment_with_every_version(open_engine: Open) -> None:
+    engine = open_engine()
+    engine.insert([write(f"{n}") for n in range(3000)])
+    engine.insert([write(f"{n}") for n in range(0, 3000, 3)])
+    engine.flush()
+    wanted = [f"{n}" for n in range(0, 6000, 2)]
+
+    assert engine.scan(where=Leaf("id", "in", wanted), limit=1).total == 1500
+    (segment,) = engine._compactor.segments()
+    assert len(segment.rows_of_ids(wanted)) == 2000
 
 
 def test_items_read_from_a_segment_are_those_of_the_memtable(open_engine: Open) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,49 @@ def test_after_a_failed_sync_nothing_is_written_until_it_is_opened_again(tmp_pat
     assert found[0] == (1, b"a")
     assert wal.append([(1, 4, b"d")]) == len(found) + 1
     wal.close()
+
+
+def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    pwrite = os.pwrite
+
+    def short(descriptor: int, content: memoryview, offset: int) -> int:
+        written.append(pwrite(descriptor, content[: max(1, len(content) // 3)], offset))
+        return written[-1]
+
+    wal, _ = _open(tmp_path / "wal")
+    wal.append([(1, 1, b"first")])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", short)
+        wal.append([(1, 2, bytes(range(256)) * 40)])
+    wal.append([(1, 3, b"last")])
+    wal.close()
+
+    assert len(written) > 10
+    assert _open(tmp_path / "wal")[1] == [(1, b"first"), (2, bytes(range(256)) * 40), (3, b"last")]
+
+
+def test_a_new_file_is_written_whole_by_short_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, content, offset: pwrite(descriptor, content[:7], offset))
+
+    size = FileSystem().write_new(tmp_path / "file", [b"0123456789", memoryview(b"abc"), b""])
+
+    assert size == 13
+    assert (tmp_path / "file").read_bytes() == b"0123456789abc"
+
+
+@pytest.mark.parametrize("page", [0, 1, 3])
+def test_a_zeroed_page_before_the_last_frame_is_damage_and_no_torn_tail(tmp_path: Path, page: int) -> None:
+    wal, _ = _open(tmp_path / "wal")
+    for number in range(10):
+        wal.append([(1, number, b"x" * 2000)])
+    wal.close()
+    (path,) = (tmp_path / "wal").iterdir()
+    content = bytearray(path.read_bytes())
+    content[page * 4096 : (page + 1) * 4096] = bytes(4096)
+    path.write_bytes(content)
+
+    with pytest.raises(CorruptionError, match=path.name):
+        _open(tmp_path / "wal")
+    assert path.read_bytes() == content

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from t4dm._version import __version__
-from t4dm_daemon.cli import finding, links, maintenance, memories, migrate, operations, transfer
+from t4dm_daemon.cli import finding, links, maintenance, memories, migrate, namespaces, operations, sessions, transfer
 from t4dm_daemon.cli import options as o
 from t4dm_daemon.cli.command import Globals, globals_of_run
 
@@ -76,6 +76,8 @@ for _name, _command, _panel in (
     ("update", memories.update, _MEMORIES),
     ("delete", memories.delete, _MEMORIES),
     ("history", memories.history, _MEMORIES),
+    ("namespaces", namespaces.namespaces, _MEMORIES),
+    ("categories", namespaces.categories, _MEMORIES),
     ("link", links.link, _LINKS),
     ("unlink", links.unlink, _LINKS),
     ("links", links.links, _LINKS),
@@ -95,4 +97,13 @@ for _name, _command, _panel in (
 _migrate = typer.Typer(no_args_is_help=True)
 for _store, _load in (("qdrant", migrate.qdrant), ("chroma", migrate.chroma), ("jsonl", migrate.jsonl)):
     _migrate.command(_store, help=_help_text(_load.__doc__))(_load)
+_session = typer.Typer(no_args_is_help=True)
+for _name, _verb in (
+    ("append", sessions.append),
+    ("show", sessions.show),
+    ("list", sessions.list_sessions),
+    ("clear", sessions.clear),
+):
+    _session.command(_name, help=_help_text(_verb.__doc__))(_verb)
+app.add_typer(_session, name="session", help=sessions.HELP, rich_help_panel=_MEMORIES)
 app.add_typer(_migrate, name="migrate", help=migrate.HELP, rich_help_panel=_FILES)

@@ -7,19 +7,22 @@ compared, so a daemon configured for another model refuses to serve the space in
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from t4dm_daemon.core.errors import (
     ConflictError,
     DimensionMismatchError,
     EmbedderMismatchError,
+    InvalidInputError,
     NotFoundError,
 )
 from t4dm_daemon.storage.protocol import StorageBackend
 
 DEFAULT_SPACE = "default"
+MESSAGES: Final = "t4dm:messages"
+"""The space in which the store keeps the messages of sessions. It is no space of memories, and nobody else's."""
 
 
 class Catalog(Protocol):
@@ -54,10 +57,16 @@ class Spaces:
     """Open, create and delete spaces, and hold them to their embedder.
 
     Thread-safe: `_lock` guards creation and deletion; lookups go to the catalog, which is safe by itself.
+
+    Args:
+        catalog: All spaces of the store.
+        on_delete: Told which space is being deleted, so that what else belongs to it goes first; returns how much
+            that was.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, on_delete: Callable[[str], int] = lambda name: 0) -> None:
         self._catalog = catalog
+        self._on_delete = on_delete
         self._lock = threading.Lock()
         self._identity: str | None = None
         self._dimension: int | None = None
@@ -97,6 +106,7 @@ class Spaces:
     def open(self, name: str) -> SpaceHandle:
         """Return an existing space. Raises NotFoundError."""
         try:
+            _refuse_internal(name)
             attributes = self._catalog.attributes(name)
         except NotFoundError:
             raise NotFoundError(
@@ -162,6 +172,8 @@ class Spaces:
 
     def _create(self, name: str, embedder: str, model: str | None, dimension: int | None) -> None:
         """Requires: self._lock held."""
+        if name == MESSAGES:
+            raise InvalidInputError(f"the name {name!r} is taken: messages of sessions are kept there", space=name)
         existing = self._catalog.spaces().get(name)
         if existing is None:
             self._catalog.create_space(name, embedder=embedder, model=model, metric="cosine", dimension=dimension)
@@ -177,12 +189,21 @@ class Spaces:
 
     def delete(self, name: str) -> None:
         """Delete a space and all it holds. Raises NotFoundError; the default space comes back empty."""
+        _refuse_internal(name)
         with self._lock:
+            removed = self._on_delete(name)
             if name not in self._catalog.spaces():
+                if removed:
+                    return
                 raise NotFoundError(f"there is no space {name!r}", space=name)
             self._catalog.delete_space(name)
             if name == DEFAULT_SPACE and self._identity is not None:
                 self._create(name, "server", self._identity, self._dimension)
 
     def names(self) -> list[str]:
-        return sorted(self._catalog.spaces())
+        return sorted(self._catalog.spaces().keys() - {MESSAGES})
+
+
+def _refuse_internal(name: str) -> None:
+    if name == MESSAGES:
+        raise NotFoundError(f"there is no space {name!r}", space=name)

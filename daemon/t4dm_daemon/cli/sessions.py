@@ -25,9 +25,7 @@ def append(
     id: Id,
     message: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="JSON if it reads as JSON, else a text; - reads JSON lines from standard input."
-        ),
+        typer.Argument(help="JSON if it reads as JSON, else a text; - reads JSON lines from standard input."),
     ] = None,
     space: Space = "default",
     url: o.Url = None,

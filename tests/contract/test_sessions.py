@@ -17,6 +17,8 @@ from t4dm.sdk import session_models as s
 
 ODD_IDS = [
     "1",
+    ".",
+    "..",
     "a/b c",
     "ключ/鍵/🔑",
     "a?b#c%2F",
@@ -347,6 +349,16 @@ def test_what_was_cleared_can_be_put_back_and_numbers_still_go_on(backend: Memor
 
     assert _values(backend, space) == ["a", "b"]
     assert _append(backend, space, "d") == [4]
+
+
+def test_a_session_whose_numbers_are_used_up_says_so(backend: MemoryBackend, space: str) -> None:
+    last = s.RestoredMessage(session_id="s", space=space, seq=s.MAX_SEQ, created_at=datetime.now(UTC), value="last")
+    backend.restore_messages(s.RestoreRequest(messages=[last]))
+
+    with pytest.raises(ValidationError, match="no numbers left"):
+        _append(backend, space, "one more")
+
+    assert [one.seq for one in _page(backend, space, after=s.MAX_SEQ - 1).results] == [s.MAX_SEQ]
 
 
 def test_messages_are_counted_beside_memories(backend: MemoryBackend, space: str) -> None:

@@ -29,7 +29,7 @@ from typing import Final
 from t4dm.sdk import models as m
 from t4dm.sdk import session_models as s
 from t4dm_daemon.core.clock import UNBOUNDED, to_micros
-from t4dm_daemon.core.errors import ConflictError, NotFoundError
+from t4dm_daemon.core.errors import ConflictError, InvalidInputError, NotFoundError
 from t4dm_daemon.core.filter import Filter, Leaf, all_of
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory import json_text
@@ -132,6 +132,8 @@ class SessionService:
         backend = self._opened()
         with self._alone([name]):
             first = self._greatest_seq(backend, name) + 1
+            if first + len(texts) - 1 > s.MAX_SEQ:
+                raise InvalidInputError(f"this session has no numbers left after {first - 1}", last_seq=first - 1)
             writes = [Write(_item(name, seq, text), expected_version=0) for seq, text in enumerate(texts, start=first)]
             try:
                 result = backend.insert(writes, token=token)

@@ -17,7 +17,10 @@ from t4dm._backend import MemoryBackend
 from t4dm.sdk import admin_models as a
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk import namespace_models as n
+from t4dm.sdk import ops_models as o
 from t4dm.sdk import recall_models as r
+from t4dm.sdk import session_models as s
 from t4dm.sdk.errors import TransportError
 
 
@@ -61,6 +64,24 @@ class AsyncMemoryBackend(Protocol):
     async def touch(self, request: m.TouchRequest) -> int: ...
 
     def export(self, *, space: str | None = None, include_vectors: bool = True) -> AsyncIterator[m.Memory]: ...
+
+    async def ops(self, request: o.OpsRequest, *, idempotency_key: str | None = None) -> o.OpsAnswer: ...
+
+    async def namespaces(self, request: n.NamespacesRequest | None = None) -> n.NamespaceList: ...
+
+    async def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]: ...
+
+    async def append_messages(
+        self, session_id: str, request: s.AppendRequest, *, idempotency_key: str | None = None
+    ) -> s.AppendAnswer: ...
+
+    async def messages(self, session_id: str, request: s.MessagesRequest | None = None) -> s.MessagePage: ...
+
+    async def clear_messages(self, session_id: str, *, space: str = "default") -> int: ...
+
+    async def sessions(self, request: s.SessionsRequest | None = None) -> s.SessionList: ...
+
+    async def restore_messages(self, request: s.RestoreRequest) -> s.RestoreAnswer: ...
 
     async def link(self, request: g.LinkRequest) -> int: ...
 
@@ -198,6 +219,34 @@ class InThread:
         finally:
             if isinstance(memories, Generator):
                 await asyncio.to_thread(memories.close)
+
+    async def ops(self, request: o.OpsRequest, *, idempotency_key: str | None = None) -> o.OpsAnswer:
+        return await asyncio.to_thread(lambda: self._opened().ops(request, idempotency_key=idempotency_key))
+
+    async def namespaces(self, request: n.NamespacesRequest | None = None) -> n.NamespaceList:
+        return await asyncio.to_thread(lambda: self._opened().namespaces(request))
+
+    async def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
+        return await asyncio.to_thread(lambda: self._opened().categories(request))
+
+    async def append_messages(
+        self, session_id: str, request: s.AppendRequest, *, idempotency_key: str | None = None
+    ) -> s.AppendAnswer:
+        return await asyncio.to_thread(
+            lambda: self._opened().append_messages(session_id, request, idempotency_key=idempotency_key)
+        )
+
+    async def messages(self, session_id: str, request: s.MessagesRequest | None = None) -> s.MessagePage:
+        return await asyncio.to_thread(lambda: self._opened().messages(session_id, request))
+
+    async def clear_messages(self, session_id: str, *, space: str = "default") -> int:
+        return await asyncio.to_thread(lambda: self._opened().clear_messages(session_id, space=space))
+
+    async def sessions(self, request: s.SessionsRequest | None = None) -> s.SessionList:
+        return await asyncio.to_thread(lambda: self._opened().sessions(request))
+
+    async def restore_messages(self, request: s.RestoreRequest) -> s.RestoreAnswer:
+        return await asyncio.to_thread(lambda: self._opened().restore_messages(request))
 
     async def link(self, request: g.LinkRequest) -> int:
         return await asyncio.to_thread(lambda: self._opened().link(request))

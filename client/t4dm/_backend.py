@@ -14,7 +14,10 @@ from typing import Protocol, runtime_checkable
 from t4dm.sdk import admin_models as a
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk import namespace_models as n
+from t4dm.sdk import ops_models as o
 from t4dm.sdk import recall_models as r
+from t4dm.sdk import session_models as s
 
 
 @runtime_checkable
@@ -87,6 +90,44 @@ class MemoryBackend(Protocol):
 
     def export(self, *, space: str | None = None, include_vectors: bool = True) -> Iterator[m.Memory]:
         """Yield every present memory as of one moment, in order of insertion; all spaces when none is named."""
+        ...
+
+    def ops(self, request: o.OpsRequest, *, idempotency_key: str | None = None) -> o.OpsAnswer:
+        """Carry out reads and writes in one request; the results are in the order given.
+
+        All reads see the state before the batch's writes; the puts of a space are stored in one write, all or none.
+        An operation that is wrong refuses the whole batch.
+        """
+        ...
+
+    def namespaces(self, request: n.NamespacesRequest | None = None) -> n.NamespaceList:
+        """Return the namespaces that hold memories, in the order of their labels, with what they hold."""
+        ...
+
+    def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
+        """Return how many memories have each category, most first."""
+        ...
+
+    def append_messages(
+        self, session_id: str, request: s.AppendRequest, *, idempotency_key: str | None = None
+    ) -> s.AppendAnswer:
+        """Append messages to a session, all or none, and return the place of each."""
+        ...
+
+    def messages(self, session_id: str, request: s.MessagesRequest | None = None) -> s.MessagePage:
+        """Return messages of a session in order: the oldest that match, or the newest with `last`. None is no error."""
+        ...
+
+    def clear_messages(self, session_id: str, *, space: str = "default") -> int:
+        """Forget the messages of a session for good, and return how many there were."""
+        ...
+
+    def sessions(self, request: s.SessionsRequest | None = None) -> s.SessionList:
+        """Return the sessions that hold messages, the one with the newest message first."""
+        ...
+
+    def restore_messages(self, request: s.RestoreRequest) -> s.RestoreAnswer:
+        """Put messages back where an export says they were, all or none. Raises ConflictError (a place is taken)."""
         ...
 
     def link(self, request: g.LinkRequest) -> int:

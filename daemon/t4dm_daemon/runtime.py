@@ -1,7 +1,8 @@
 """The composition root: the only place that builds parts and joins them.
 
     Settings → Database (recovered) → Spaces ┐
-             → Embedder → EmbeddingQueue ────┴→ MemoryService, GraphService, Maintenance
+             → Embedder → EmbeddingQueue ────┴→ MemoryService, GraphService, SessionService, NamespaceService,
+                                                OpsService, Maintenance
                                                 → ServiceBackend (embedded) / routes (HTTP)
 
 Phases: `recovering` (open the store), `warming_up` (load the embedder), `ready`, `stopping`, `failed`.
@@ -34,7 +35,10 @@ from t4dm_daemon.memory.backend import ServiceBackend, raise_for_caller
 from t4dm_daemon.memory.feedback import FeedbackLog
 from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.maintenance import Maintenance
+from t4dm_daemon.memory.namespaces import NamespaceService
+from t4dm_daemon.memory.ops import OpsService
 from t4dm_daemon.memory.service import MemoryService, SearchDefaults
+from t4dm_daemon.memory.sessions import SessionService
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
 from t4dm_daemon.persistence import data_dir, key_file
 from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
@@ -59,6 +63,9 @@ FEATURES: Final = (
     "backup",
     "hybrid_search",
     "explain",
+    "sessions",
+    "ops",
+    "namespaces",
 )
 _WARM_UP_TEXT: Final = "a first sentence, so that the first question is fast"
 
@@ -80,6 +87,9 @@ class Runtime:
         self._queue: EmbeddingQueue | None = None
         self._service: MemoryService | None = None
         self._graph: GraphService | None = None
+        self._sessions: SessionService | None = None
+        self._namespaces: NamespaceService | None = None
+        self._ops: OpsService | None = None
         self._maintenance: Maintenance | None = None
         self._is_closing = False
         self._close_lock = threading.Lock()
@@ -128,10 +138,12 @@ class Runtime:
         queue.start()
         if not queue.wait_ready():
             raise EmbeddingError(queue.error or "the embedder failed to load", model=settings.embedding_model)
-        spaces = Spaces(database)
+        self._sessions = SessionService(database)
+        spaces = Spaces(database, on_delete=self._sessions.clear_space)
         spaces.adopt_embedder(queue.identity, queue.dimension, settings.embedding_model)
         queue.embed([_WARM_UP_TEXT])
         self._graph = GraphService(spaces)
+        self._namespaces = NamespaceService(spaces)
         self._maintenance = Maintenance(database, backups=store.parent / "backups")
         self._service = MemoryService(
             spaces,
@@ -145,6 +157,7 @@ class Runtime:
                 actor_fields=tuple(settings.search.actor_fields),
             ),
         )
+        self._ops = OpsService(self._service, self._namespaces)
         self._enter("ready")
         threading.Thread(target=self._service.warm_up, name="t4dm-warm-up", daemon=True).start()
         logger.info("ready", extra={"store": str(store), "embedder": queue.identity, "spaces": len(spaces.names())})
@@ -210,6 +223,21 @@ class Runtime:
     def graph(self) -> GraphService:
         """Links and walks. Raises BusyError until it is ready and once it is stopping."""
         return self._when_ready(self._graph)
+
+    @property
+    def sessions(self) -> SessionService:
+        """Chat histories. Raises BusyError until it is ready and once it is stopping."""
+        return self._when_ready(self._sessions)
+
+    @property
+    def namespaces(self) -> NamespaceService:
+        """Namespaces and categories. Raises BusyError until it is ready and once it is stopping."""
+        return self._when_ready(self._namespaces)
+
+    @property
+    def ops(self) -> OpsService:
+        """Mixed batches. Raises BusyError until it is ready and once it is stopping."""
+        return self._when_ready(self._ops)
 
     @property
     def maintenance(self) -> Maintenance:
@@ -280,16 +308,18 @@ class Runtime:
         for handle in service.spaces.open_all():
             with contextlib.suppress(StorageClosedError):  # deleted since the list was made
                 spaces.append(m.SpaceStats.model_validate({"space": handle.name, **handle.backend.stats()}))
+        messages, own = self.sessions.stats()
         return m.Stats(
             items=sum(one.items for one in spaces),
             versions=sum(one.versions for one in spaces),
             by_kind=_summed([one.by_kind for one in spaces]),
             by_kappa=_summed([one.by_kappa for one in spaces]),
             edges=sum(one.edges for one in spaces),
-            segments=sum(one.segments for one in spaces),
-            wal_bytes=sum(one.wal_bytes for one in spaces),
-            disk_bytes=sum(one.disk_bytes for one in spaces),
-            memory_bytes=sum(one.memory_bytes for one in spaces),
+            segments=sum(one.segments for one in spaces) + own.get("segments", 0),
+            wal_bytes=sum(one.wal_bytes for one in spaces) + own.get("wal_bytes", 0),
+            disk_bytes=sum(one.disk_bytes for one in spaces) + own.get("disk_bytes", 0),
+            memory_bytes=sum(one.memory_bytes for one in spaces) + own.get("memory_bytes", 0),
+            messages=messages,
             spaces=spaces,
             models={"embedder": self.model_state()},
             embedding_cache={} if queue is None else dataclasses.asdict(queue.cache.stats()),
@@ -378,6 +408,9 @@ def open_embedded(storage_path: str | Path, **settings: Any) -> MemoryBackend:
     return ServiceBackend(
         runtime.service,
         runtime.graph,
+        runtime.sessions,
+        runtime.namespaces,
+        runtime.ops,
         runtime.maintenance,
         stats=runtime.stats,
         health=runtime.report,

@@ -110,7 +110,7 @@ class Attempt(Generic[T]):
         self._call = call
         self._tries = 0
         self._request_id = uuid4().hex
-        self._query = f"?{urlencode(call.params)}" if call.params else ""
+        self._query = f"?{urlencode(call.params, doseq=True)}" if call.params else ""
         self._timeout = connection.timeout if call.timeout_s is None else _shorter(connection.timeout, call.timeout_s)
 
     def request(self) -> httpx.Request:

@@ -48,7 +48,7 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[httpx.Response], T]
-    params: Mapping[str, str] = field(default_factory=dict[str, str])
+    params: Mapping[str, str | list[str]] = field(default_factory=dict[str, str | list[str]])
     body: BaseModel | JsonValue = None
     idempotency_key: str | None = None
     is_repeatable: bool = False
@@ -64,13 +64,13 @@ def store(request: m.StoreRequest, idempotency_key: str | None) -> Call[m.Memory
         f"{_MEMORY}/store",
         answer_as(m.Memory),
         body=request,
-        idempotency_key=_checked_key(idempotency_key),
+        idempotency_key=checked_key(idempotency_key),
         is_repeatable=True,
     )
 
 
 def batch(request: m.BatchRequest) -> Call[m.BatchAnswer]:
-    key = None if request.idempotency_key is not None else _checked_key(None)
+    key = None if request.idempotency_key is not None else checked_key(None)
     return Call(
         "POST", f"{_MEMORY}/batch", answer_as(m.BatchAnswer), body=request, idempotency_key=key, is_repeatable=True
     )
@@ -242,7 +242,7 @@ def raw(
         lambda response: decode_any(response) if response.content else None,
         params=texts,
         body=json,
-        idempotency_key=None if idempotency_key is None else _checked_key(idempotency_key),
+        idempotency_key=None if idempotency_key is None else checked_key(idempotency_key),
         is_repeatable=verb in _READING or idempotency_key is not None,
     )
 
@@ -255,7 +255,7 @@ def nothing(response: httpx.Response) -> None:
     del response
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
     """Return a name as one segment of a path.
 
     A slash travels as %2F. `.` and `..` would be resolved away by URL libraries; written as %2E they are not,
@@ -274,16 +274,16 @@ def _segment(text: str) -> str:
 def memory_path(memory_id: str) -> str:
     if not memory_id:
         raise ValidationError("an id is not empty", code="validation_error")
-    return f"{_MEMORY}/{_segment(memory_id)}"
+    return f"{_MEMORY}/{segment(memory_id)}"
 
 
 def _space(name: str) -> str:
     if not name:
         raise ValidationError("the name of a space is not empty", code="validation_error")
-    return f"{_SPACES}/{_segment(name)}"
+    return f"{_SPACES}/{segment(name)}"
 
 
-def in_space(space: str) -> dict[str, str]:
+def in_space(space: str) -> dict[str, str | list[str]]:
     if not space:
         raise ValidationError("the name of a space is not empty", code="validation_error")
     return {"space": space}
@@ -297,7 +297,7 @@ def time_text(moment: datetime) -> str:
     return zoned.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _checked_key(key: str | None) -> str:
+def checked_key(key: str | None) -> str:
     """Return the key, or a fresh one, so that a request whose answer got lost can be sent again."""
     if key is None:
         return uuid4().hex

@@ -2,7 +2,8 @@
 
 {"space": {"name": …, "embedder": …, …}}     before the memories of each space
 {"id": …, "space": "name", …}                a memory
-{"end": true, "count": 2}                    the last line: the number of memories; without it, some are missing
+{"message": {"session_id": …, "seq": …, …}}  a message of a session, after all memories
+{"end": true, "count": 2, "messages": 1}     the last line: how many of both; without it, some are missing
 """
 
 from __future__ import annotations
@@ -14,20 +15,27 @@ from typing import Final
 import pydantic
 
 from t4dm.sdk import models as m
+from t4dm.sdk import session_models as s
 from t4dm.sdk._validation import sentence
 from t4dm.sdk.errors import ProtocolError, TransportError
 
 _END: Final = b'{"end"'
+_MESSAGE: Final = b'{"message":'
 _SPACE: Final = re.compile(rb'\s*\{\s*"space"\s*:\s*\{')
 
 
 class _End(pydantic.BaseModel):
     end: bool
     count: int
+    messages: int = 0
 
 
 class _SpaceLine(pydantic.BaseModel):
     space: m.Space
+
+
+class _MessageLine(pydantic.BaseModel):
+    message: s.RestoredMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class ExportLine:
     """One line of an export: its bytes without the newline, and what they say; None for the last line."""
 
     raw: bytes
-    says: m.Memory | m.Space | None
+    says: m.Memory | m.Space | s.RestoredMessage | None
 
 
 class ExportReader:
@@ -49,6 +57,7 @@ class ExportReader:
         self._url = url
         self._rest = bytearray()
         self._count = 0
+        self._messages = 0
         self._is_complete = False
 
     def feed(self, chunk: bytes) -> list[ExportLine]:
@@ -84,6 +93,10 @@ class ExportReader:
                 return ExportLine(line, None)
             if _SPACE.match(line):
                 return ExportLine(line, _SpaceLine.model_validate_json(line).space)
+            if line.startswith(_MESSAGE):
+                message = _MessageLine.model_validate_json(line).message
+                self._messages += 1
+                return ExportLine(line, message)
             memory = m.Memory.model_validate_json(line)
         except pydantic.ValidationError as error:
             raise ProtocolError(
@@ -100,5 +113,12 @@ class ExportReader:
                 f"the export from {self._url} says it holds {end.count} memories, {self._count} arrived; run it again",
                 code="export_cut",
                 details={"received": self._count, "promised": end.count},
+            )
+        if end.messages != self._messages:
+            raise TransportError(
+                f"the export from {self._url} says it holds {end.messages} messages, {self._messages} arrived; "
+                "run it again",
+                code="export_cut",
+                details={"received": self._messages, "promised": end.messages},
             )
         self._is_complete = True

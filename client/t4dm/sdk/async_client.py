@@ -15,10 +15,14 @@ from pydantic import JsonValue
 
 from t4dm.sdk import _calls as calls
 from t4dm.sdk import _graph_calls as graph_calls
+from t4dm.sdk import _session_calls as session_calls
 from t4dm.sdk import admin_models as a
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk import namespace_models as n
+from t4dm.sdk import ops_models as o
 from t4dm.sdk import recall_models as r
+from t4dm.sdk import session_models as s
 from t4dm.sdk._base import Attempt, BaseClient, Connection
 from t4dm.sdk._calls import Call
 from t4dm.sdk._export import ExportLine, ExportReader
@@ -172,6 +176,46 @@ class AsyncT4DMClient(BaseClient):
             raise reader.cut() from error
         finally:
             await response.aclose()
+
+    async def ops(self, request: o.OpsRequest, *, idempotency_key: str | None = None) -> o.OpsAnswer:
+        """Carry out reads and writes in one request; the results are in the order given.
+
+        All reads see the state before the batch's writes; the puts of a space are stored in one write, all or none.
+        An operation that is wrong refuses the whole batch.
+        """
+        return await self._run(session_calls.ops(request, idempotency_key))
+
+    async def namespaces(self, request: n.NamespacesRequest | None = None) -> n.NamespaceList:
+        """Return the namespaces that hold memories, in the order of their labels, with what they hold."""
+        return await self._run(session_calls.namespaces(request))
+
+    async def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
+        """Return how many memories have each category, most first."""
+        return await self._run(session_calls.categories(request))
+
+    # Sessions ---------------------------------------------------------------------------------------
+
+    async def append_messages(
+        self, session_id: str, request: s.AppendRequest, *, idempotency_key: str | None = None
+    ) -> s.AppendAnswer:
+        """Append messages to a session, all or none, and return the place of each."""
+        return await self._run(session_calls.append_messages(session_id, request, idempotency_key))
+
+    async def messages(self, session_id: str, request: s.MessagesRequest | None = None) -> s.MessagePage:
+        """Return messages of a session in order: the oldest that match, or the newest with `last`. None is no error."""
+        return await self._run(session_calls.messages(session_id, request))
+
+    async def clear_messages(self, session_id: str, *, space: str = "default") -> int:
+        """Forget the messages of a session for good, and return how many there were."""
+        return await self._run(session_calls.clear_messages(session_id, space))
+
+    async def sessions(self, request: s.SessionsRequest | None = None) -> s.SessionList:
+        """Return the sessions that hold messages, the one with the newest message first."""
+        return await self._run(session_calls.sessions(request))
+
+    async def restore_messages(self, request: s.RestoreRequest) -> s.RestoreAnswer:
+        """Put messages back where an export says they were, all or none. Raises ConflictError (a place is taken)."""
+        return await self._run(session_calls.restore_messages(request))
 
     # Links --------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from t4dm.sdk import models as m
+from t4dm.sdk import ops_models as o
 from t4dm.sdk.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -115,9 +116,14 @@ def note_given(body: BaseModel) -> None:
     if isinstance(body, m.BatchRequest):
         for record in body.records:
             note_given(record)
+    if isinstance(body, o.OpsRequest):
+        for op in body.ops:
+            note_given(op)
 
 
 def _has_vectors(body: BaseModel) -> bool:
     if isinstance(body, m.BatchRequest):
         return any(record.vector is not None for record in body.records)
+    if isinstance(body, o.OpsRequest):
+        return any(getattr(op, "vector", None) is not None for op in body.ops)
     return getattr(body, "vector", None) is not None

@@ -450,6 +450,12 @@ class TouchRequest(Request):
 
     ids: list[Id] = Field(min_length=1, max_length=MAX_LIMIT)
     space: SpaceName = "default"
+    ttl_s: Float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_TTL_S,
+        description="Let them expire so many seconds from now; those that have expired stay so, and do not count.",
+    )
 
 
 class TouchAnswer(Answer):
@@ -545,13 +551,14 @@ class SpaceStats(Answer):
 
 
 class Stats(Answer):
-    """Counts over all spaces, and each space's own."""
+    """Counts over all spaces, and each space's own. Sizes are those of spaces and messages together."""
 
     items: int
     versions: int
     by_kind: dict[str, int]
     by_kappa: dict[str, int]
     edges: int = 0
+    messages: int = Field(default=0, description="Messages of all sessions.")
     segments: int
     wal_bytes: int
     disk_bytes: int

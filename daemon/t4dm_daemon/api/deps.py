@@ -18,7 +18,10 @@ from t4dm_daemon.api.work import Lane
 from t4dm_daemon.core.errors import InvalidInputError
 from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.maintenance import Maintenance
+from t4dm_daemon.memory.namespaces import NamespaceService
+from t4dm_daemon.memory.ops import OpsService
 from t4dm_daemon.memory.service import MemoryService
+from t4dm_daemon.memory.sessions import SessionService
 from t4dm_daemon.runtime import Runtime
 
 
@@ -39,6 +42,18 @@ class Doors:
         return self.runtime.graph
 
     @property
+    def sessions(self) -> SessionService:
+        return self.runtime.sessions
+
+    @property
+    def namespaces(self) -> NamespaceService:
+        return self.runtime.namespaces
+
+    @property
+    def ops(self) -> OpsService:
+        return self.runtime.ops
+
+    @property
     def maintenance(self) -> Maintenance:
         return self.runtime.maintenance
 
@@ -50,6 +65,7 @@ async def doors(request: Request) -> Doors:
 
 _ID = TypeAdapter(m.Id)
 _SPACE = TypeAdapter(m.SpaceName)
+_SESSION = TypeAdapter(m.Label)
 
 
 def _decoded(raw: str, adapter: TypeAdapter[str], field: str) -> str:
@@ -66,11 +82,18 @@ async def memory_id(memory_id: Annotated[str, Path(description="Any string, perc
     return _decoded(memory_id, _ID, "id")
 
 
+async def session_id(
+    session_id: Annotated[str, Path(description="Any string, percent-encoded (`/` is `%2F`).")],
+) -> str:
+    return _decoded(session_id, _SESSION, "session_id")
+
+
 async def space_name(space: Annotated[str, Path(description="Any string, percent-encoded (`/` is `%2F`).")]) -> str:
     return _decoded(space, _SPACE, "space")
 
 
 ReachedDoors = Annotated[Doors, Depends(doors)]
 MemoryId = Annotated[str, Depends(memory_id)]
+SessionId = Annotated[str, Depends(session_id)]
 PathSpace = Annotated[str, Depends(space_name)]
 QuerySpace = Annotated[m.SpaceName, Query(description="The space.")]

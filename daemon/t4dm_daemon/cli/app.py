@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from t4dm._version import __version__
-from t4dm_daemon.cli import finding, links, maintenance, memories, migrate, operations, recall, transfer
+from t4dm_daemon.cli import (
+    finding,
+    links,
+    maintenance,
+    memories,
+    migrate,
+    namespaces,
+    operations,
+    recall,
+    sessions,
+    transfer,
+)
 from t4dm_daemon.cli import options as o
 from t4dm_daemon.cli.command import Globals, globals_of_run
 
@@ -82,6 +93,8 @@ for _name, _command, _panel in (
     ("unpin", recall.unpin, _MEMORIES),
     ("forget", recall.forget, _MEMORIES),
     ("feedback", recall.feedback, _MEMORIES),
+    ("namespaces", namespaces.namespaces, _MEMORIES),
+    ("categories", namespaces.categories, _MEMORIES),
     ("link", links.link, _LINKS),
     ("unlink", links.unlink, _LINKS),
     ("links", links.links, _LINKS),
@@ -101,4 +114,13 @@ for _name, _command, _panel in (
 _migrate = typer.Typer(no_args_is_help=True)
 for _store, _load in (("qdrant", migrate.qdrant), ("chroma", migrate.chroma), ("jsonl", migrate.jsonl)):
     _migrate.command(_store, help=_help_text(_load.__doc__))(_load)
+_session = typer.Typer(no_args_is_help=True)
+for _name, _verb in (
+    ("append", sessions.append),
+    ("show", sessions.show),
+    ("list", sessions.list_sessions),
+    ("clear", sessions.clear),
+):
+    _session.command(_name, help=_help_text(_verb.__doc__))(_verb)
+app.add_typer(_session, name="session", help=sessions.HELP, rich_help_panel=_MEMORIES)
 app.add_typer(_migrate, name="migrate", help=migrate.HELP, rich_help_panel=_FILES)

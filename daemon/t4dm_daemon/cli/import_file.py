@@ -29,6 +29,7 @@ from t4dm.sdk.models import (
     Space,
     SpaceRequest,
 )
+from t4dm.sdk.session_models import RestoredMessage, RestoreRequest
 from t4dm_daemon.cli import output
 from t4dm_daemon.cli.progress import Advance
 
@@ -63,6 +64,15 @@ class Line:
     ignored: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MessageLine:
+    """One message of a session."""
+
+    number: int
+    message: RestoredMessage
+    size_bytes: int
+
+
 @dataclass(slots=True)
 class Report:
     """What became of a file."""
@@ -71,6 +81,8 @@ class Report:
     created: int = 0
     updated: int = 0
     duplicate: int = 0
+    messages: int = 0
+    """Messages of sessions, put back or there already."""
     ignored: Counter[str] = field(default_factory=Counter[str])
 
     @property
@@ -84,14 +96,20 @@ class Report:
             "created": self.created,
             "updated": self.updated,
             "duplicate": self.duplicate,
+            "messages": self.messages,
             "ignored_fields": dict(self.ignored),
             "dry_run": dry_run,
         }
 
     def sentence(self, *, dry_run: bool) -> str:
         if dry_run:
-            return f"{output.memories(self.lines)} can be imported; nothing was stored"
-        return f"{self.created:,} created, {self.updated:,} updated, {self.duplicate:,} there already"
+            return f"{output.memories(self.lines)}{self._and_messages} can be imported; nothing was stored"
+        stored = f"{self.created:,} created, {self.updated:,} updated, {self.duplicate:,} there already"
+        return f"{stored}{self._and_messages}"
+
+    @property
+    def _and_messages(self) -> str:
+        return f", {output.messages(self.messages)}" if self.messages else ""
 
 
 class LineReader:
@@ -103,6 +121,7 @@ class LineReader:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._count = 0
+        self._messages = 0
         self._has_spaces = False
         self._has_ended = False
 
@@ -110,17 +129,20 @@ class LineReader:
     def is_cut(self) -> bool:
         return self._has_spaces and not self._has_ended
 
-    def __iter__(self) -> Iterator[Line | SpaceLine]:
+    def __iter__(self) -> Iterator[Line | SpaceLine | MessageLine]:
         """Raises T4DMError with the line's number."""
         for number, raw in enumerate(self._stream, start=1):
             if not raw.strip():
                 continue
             try:
                 given = _document(raw, number)
-                if given.keys() == {"end", "count"}:
+                if given.keys() - {"messages"} == {"end", "count"}:
                     self._check_end(given)
                     continue
                 self._has_ended = False
+                if given.keys() == {"message"}:
+                    yield self._message(number, given["message"], len(raw))
+                    continue
                 line = self._line(number, given, len(raw))
             except UnicodeDecodeError as error:
                 raise _wrong(number, f"not UTF-8: byte {error.start} cannot be decoded") from error
@@ -140,8 +162,18 @@ class LineReader:
     def _check_end(self, given: dict[str, Any]) -> None:
         if given["end"] is not True or given["count"] != self._count:
             raise ValueError(f"the file was cut: it says it holds {given['count']}, {self._count} are there")
-        self._count = 0
+        if given.get("messages", 0) != self._messages:
+            raise ValueError(
+                f"the file was cut: it says it holds {given['messages']} messages, {self._messages} are there"
+            )
+        self._count = self._messages = 0
         self._has_ended = True
+
+    def _message(self, number: int, given: Any, size_bytes: int) -> MessageLine:
+        self._has_spaces = True  # only an export has such lines
+        message = RestoredMessage.model_validate(given)
+        self._messages += 1
+        return MessageLine(number, message, size_bytes)
 
     def _line(self, number: int, given: dict[str, Any], size_bytes: int) -> Line | SpaceLine:
         space = given.get("space")
@@ -179,6 +211,8 @@ class Importer:
         self._advance = advance
         self._anew: dict[str, str] = {}
         """Spaces of the file whose vectors are left out, and the sentence that says why, until it was said."""
+        self._messages: list[MessageLine] = []
+        """What is to be put back next."""
         self.report = Report()
 
     def run(self, lines: LineReader) -> None:
@@ -189,12 +223,13 @@ class Importer:
             KeyboardInterrupt: It was stopped; so does this.
         """
         try:
-            for batch in self._batches(self._fitted(lines)):
+            for batch in self._batches(self._fitted(self._memories(lines))):
                 self._store(batch)
                 self.report.lines += len(batch)
                 for line in batch:
                     self.report.ignored.update(line.ignored)
                 self._advance(len(batch), sum(line.size_bytes for line in batch))
+            self._restore()
         except T4DMError as error:
             if self._client is not None:
                 error.message = f"{error.message} ({self._so_far()})"
@@ -210,6 +245,36 @@ class Importer:
                 code="export_cut",
                 details=self.report.as_json(dry_run=self._client is None),
             )
+
+    def _memories(self, lines: Iterable[Line | SpaceLine | MessageLine]) -> Iterator[Line | SpaceLine]:
+        """Yield all lines but those of messages, which are put back as they come."""
+        size_bytes = 0
+        for line in lines:
+            if not isinstance(line, MessageLine):
+                yield line
+                continue
+            if len(self._messages) == self._batch_size or size_bytes + line.size_bytes > _MAX_BATCH_BYTES:
+                self._restore()
+                size_bytes = 0
+            self._messages.append(line)
+            size_bytes += line.size_bytes
+
+    def _restore(self) -> None:
+        """Put the messages back that have come together. Raises T4DMError, which names their lines."""
+        lines, self._messages = self._messages, []
+        if not lines:
+            return
+        messages = [line.message for line in lines]
+        if self._space is not None:
+            messages = [one.model_copy(update={"space": self._space}) for one in messages]
+        if self._client is not None:
+            try:
+                self._client.restore_messages(RestoreRequest(messages=messages))
+            except T4DMError as error:
+                error.message = f"lines {lines[0].number} to {lines[-1].number}: {error.message}"
+                raise
+        self.report.messages += len(lines)
+        self._advance(0, sum(line.size_bytes for line in lines))
 
     def _so_far(self) -> str:
         return f"{output.memories(self.report.stored)} stored; running the import again is safe"

@@ -144,6 +144,8 @@ def _stats(counted: Stats) -> None:
     if output.is_person():
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in counted.by_kind.items() if count)
         output.note(f"{counted.items:,} memories in all{f': {kinds}' if kinds else ''}")
+        if counted.messages:
+            output.note(f"{output.messages(counted.messages)} of sessions")
 
 
 def _version(url: str, daemon: VersionInfo | None, absence: str) -> None:

@@ -73,6 +73,10 @@ def memories(count: int) -> str:
     return "1 memory" if count == 1 else f"{count:,} memories"
 
 
+def messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count:,} messages"
+
+
 def line(text: str = "") -> None:
     print(safe(text))
 

@@ -15,20 +15,28 @@ from t4dm.sdk import admin_models as a
 from t4dm.sdk import errors as e
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk import namespace_models as n
+from t4dm.sdk import ops_models as o
 from t4dm.sdk import recall_models as r
+from t4dm.sdk import session_models as s
 from t4dm_daemon.core.clock import to_micros
 from t4dm_daemon.core.errors import BusyError, DaemonError
 from t4dm_daemon.core.item import Edge
-from t4dm_daemon.memory import records
+from t4dm_daemon.memory import json_text, records
 from t4dm_daemon.memory.graph import GraphService, Step, plain_edge
 from t4dm_daemon.memory.history import Event
 from t4dm_daemon.memory.maintenance import Maintenance, plain_backup, plain_report, plain_verification
+from t4dm_daemon.memory.namespaces import NamespaceService
+from t4dm_daemon.memory.ops import Counted, Found, Got, Listed, OpsService, Result
+from t4dm_daemon.memory.ranking import Hit
 from t4dm_daemon.memory.service import MemoryService
+from t4dm_daemon.memory.sessions import SessionService
 from t4dm_daemon.memory.spaces import SpaceHandle
-from t4dm_daemon.storage.protocol import View
+from t4dm_daemon.storage.protocol import Outcome, View
 
 T = TypeVar("T")
 _SPACE_NAME = TypeAdapter(m.SpaceName)
+_SESSION_ID = TypeAdapter(m.Label)
 
 
 def _check(adapter: TypeAdapter[str], value: object, field: str) -> None:
@@ -85,11 +93,42 @@ def node_model(step: Step, space: str) -> g.Node:
     )
 
 
+def hit_model(hit: Hit, asked: m.SearchRequest) -> m.Hit:
+    """Return the wire model of a hit, with what the search asked to include."""
+    shown = set(asked.include)
+    return m.Hit(
+        memory=records.to_model(hit.item, asked.space, with_vector="vector" in shown, with_value="value" in shown),
+        score=hit.score,
+        similarity=hit.similarity,
+        explain=dict(hit.contributions) if "explain" in shown else None,
+        ranks=dict(hit.ranks) if "explain" in shown else None,
+    )
+
+
+def op_model(op: o.Op, result: Result) -> Any:
+    """Return the wire model of what became of one operation."""
+    if isinstance(result, Found):
+        assert isinstance(op, o.SearchOp)
+        return o.SearchResult(results=[hit_model(hit, op) for hit in result.hits])
+    if isinstance(result, Got | Listed):
+        assert isinstance(op, o.GetOp | o.ListOp)
+        memories = [records.to_model(item, op.space, with_vector=op.include_vectors) for item in result.items]
+        if isinstance(result, Got):
+            return o.GetResult(results=memories)
+        return o.ListResult(results=memories, total=result.total, cursor=result.cursor)
+    if isinstance(result, Outcome):
+        return o.PutResult(id=result.id, status=result.status, version=result.version)
+    if isinstance(result, Counted):
+        is_deletion = isinstance(op, o.DeleteOp)
+        return o.DeleteResult(deleted=result.count) if is_deletion else o.TouchResult(touched=result.count)
+    return o.ListNamespacesResult(results=result.results, total=result.total)
+
+
 class ServiceBackend(MemoryBackend):
     """Answer like `T4DMClient`, without HTTP.
 
     Args:
-        service, graph, maintenance: What carries the calls out.
+        service, graph, sessions, namespaces, ops, maintenance: What carries the calls out.
         stats, health, version: What only the runtime can tell.
         on_close: Releases the runtime; called once.
     """
@@ -98,6 +137,9 @@ class ServiceBackend(MemoryBackend):
         self,
         service: MemoryService,
         graph: GraphService,
+        sessions: SessionService,
+        namespaces: NamespaceService,
+        ops: OpsService,
         maintenance: Maintenance,
         *,
         stats: Callable[[], m.Stats],
@@ -108,6 +150,9 @@ class ServiceBackend(MemoryBackend):
     ) -> None:
         self._service = service
         self._graph = graph
+        self._sessions = sessions
+        self._namespaces = namespaces
+        self._ops = ops
         self._maintenance = maintenance
         self._stats = stats
         self._health = health
@@ -158,21 +203,8 @@ class ServiceBackend(MemoryBackend):
     def search(self, request: m.SearchRequest) -> m.SearchAnswer:
         started = time.perf_counter()
         hits = self._call(lambda: self._service.search(request))
-        shown = set(request.include)
         return m.SearchAnswer(
-            results=[
-                m.Hit(
-                    memory=records.to_model(
-                        hit.item, request.space, with_vector="vector" in shown, with_value="value" in shown
-                    ),
-                    score=hit.score,
-                    similarity=hit.similarity,
-                    explain=dict(hit.contributions) if "explain" in shown else None,
-                    ranks=dict(hit.ranks) if "explain" in shown else None,
-                )
-                for hit in hits
-            ],
-            took_ms=(time.perf_counter() - started) * 1e3,
+            results=[hit_model(hit, request) for hit in hits], took_ms=(time.perf_counter() - started) * 1e3
         )
 
     def context(self, request: r.ContextRequest) -> r.ContextAnswer:
@@ -236,6 +268,73 @@ class ServiceBackend(MemoryBackend):
             handle, item = entry
             if item is not None:
                 yield records.to_model(item, handle.name, with_vector=include_vectors)
+
+    def ops(self, request: o.OpsRequest, *, idempotency_key: str | None = None) -> o.OpsAnswer:
+        started = time.perf_counter()
+        results = self._call(lambda: self._ops.run(request, idempotency_key=idempotency_key))
+        models = [op_model(op, result) for op, result in zip(request.ops, results, strict=True)]
+        return o.OpsAnswer(results=models, took_ms=(time.perf_counter() - started) * 1e3)
+
+    def namespaces(self, request: n.NamespacesRequest | None = None) -> n.NamespaceList:
+        return self._call(lambda: self._namespaces.namespaces(request or n.NamespacesRequest()))
+
+    def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
+        return self._call(lambda: self._namespaces.categories(request or n.CategoriesRequest())).categories
+
+    def append_messages(
+        self, session_id: str, request: s.AppendRequest, *, idempotency_key: str | None = None
+    ) -> s.AppendAnswer:
+        _check(_SESSION_ID, session_id, "session_id")
+        done = self._call(lambda: self._sessions.append(session_id, request, idempotency_key=idempotency_key))
+        stamps = [
+            s.MessageStamp.model_validate({"seq": seq, "created_at": records.time_text(done.created_at)})
+            for seq in done.seqs
+        ]
+        return s.AppendAnswer(results=stamps, replayed=done.replayed)
+
+    def messages(self, session_id: str, request: s.MessagesRequest | None = None) -> s.MessagePage:
+        _check(_SESSION_ID, session_id, "session_id")
+        asked = request or s.MessagesRequest()
+        page = self._call(lambda: self._sessions.page(session_id, asked))
+        found = [
+            s.Message.model_validate(
+                {
+                    "seq": one.seq,
+                    "created_at": records.time_text(one.created_at),
+                    "value": json_text.decode(one.value),
+                }
+            )
+            for one in page.messages
+        ]
+        return s.MessagePage(
+            session_id=session_id, space=asked.space, results=found, total=page.total, after=page.after
+        )
+
+    def clear_messages(self, session_id: str, *, space: str = "default") -> int:
+        _check(_SESSION_ID, session_id, "session_id")
+        _check(_SPACE_NAME, space, "space")
+        return self._call(lambda: self._sessions.clear(session_id, space=space))
+
+    def sessions(self, request: s.SessionsRequest | None = None) -> s.SessionList:
+        found, total = self._call(lambda: self._sessions.sessions(request or s.SessionsRequest()))
+        models = [
+            s.Session.model_validate(
+                {
+                    "id": one.name.session,
+                    "messages": one.messages,
+                    "first_seq": one.seqs[0],
+                    "last_seq": one.seqs[1],
+                    "first_at": records.time_text(one.times[0]),
+                    "last_at": records.time_text(one.times[1]),
+                }
+            )
+            for one in found
+        ]
+        return s.SessionList(results=models, total=total)
+
+    def restore_messages(self, request: s.RestoreRequest) -> s.RestoreAnswer:
+        created, duplicate = self._call(lambda: self._sessions.restore(request))
+        return s.RestoreAnswer(created=created, duplicate=duplicate)
 
     def link(self, request: g.LinkRequest) -> int:
         return self._call(lambda: self._graph.link(request))

@@ -385,14 +385,19 @@ class MemoryService:
 
     def touch(self, request: m.TouchRequest) -> int:
         """Record that memories were used, and return how many of them exist."""
-        return self._touch(self.spaces.open(request.space), request.ids)
+        handle, ids = self.spaces.open(request.space), request.ids
+        if request.ttl_s is None:
+            return self._touch(handle, ids)
+        seen = handle.backend.get(ids)  # what has expired does not come back
+        return self._touch(handle, [one.id for one in seen if one is not None], ttl_s=request.ttl_s)
 
-    def _touch(self, handle: SpaceHandle, ids: Sequence[str]) -> int:
+    def _touch(self, handle: SpaceHandle, ids: Sequence[str], *, ttl_s: float | None = None) -> int:
         now = time.time_ns() // 1000
+        changed = {"last_accessed": now}
+        if ttl_s is not None:
+            changed["expires_at"] = now + round(ttl_s * 1e6)
         return sum(
-            handle.backend.update_fields(
-                [FieldUpdate(one, set={"last_accessed": now}, add={"access_count": 1}) for one in ids]
-            )
+            handle.backend.update_fields([FieldUpdate(one, set=changed, add={"access_count": 1}) for one in ids])
         )
 
     # Reading ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ compared, so a daemon configured for another model refuses to serve the space in
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -21,9 +21,11 @@ from t4dm_daemon.core.errors import (
 from t4dm_daemon.storage.protocol import StorageBackend
 
 DEFAULT_SPACE = "default"
+MESSAGES: Final = "t4dm:messages"
+"""The space in which the store keeps the messages of sessions. It is no space of memories, and nobody else's."""
 FEEDBACK: Final = "t4dm:feedback"
 """The space in which the store keeps how useful memories were. It is no space of memories, and nobody else's."""
-INTERNAL: Final = frozenset((FEEDBACK,))
+INTERNAL: Final = frozenset((MESSAGES, FEEDBACK))
 
 
 class Catalog(Protocol):
@@ -58,10 +60,16 @@ class Spaces:
     """Open, create and delete spaces, and hold them to their embedder.
 
     Thread-safe: `_lock` guards creation and deletion; lookups go to the catalog, which is safe by itself.
+
+    Args:
+        catalog: All spaces of the store.
+        on_delete: Told which space is being deleted, so that what else belongs to it goes first; returns how much
+            that was.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, on_delete: Callable[[str], int] = lambda name: 0) -> None:
         self._catalog = catalog
+        self._on_delete = on_delete
         self._lock = threading.Lock()
         self._identity: str | None = None
         self._dimension: int | None = None
@@ -186,7 +194,10 @@ class Spaces:
         """Delete a space and all it holds. Raises NotFoundError; the default space comes back empty."""
         _refuse_internal(name)
         with self._lock:
+            removed = self._on_delete(name)
             if name not in self._catalog.spaces():
+                if removed:
+                    return
                 raise NotFoundError(f"there is no space {name!r}", space=name)
             self._catalog.delete_space(name)
             if name == DEFAULT_SPACE and self._identity is not None:

@@ -213,6 +213,21 @@ class Probe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Items that agree in some labels.
+
+    Attributes:
+        labels: What they agree in, in the order asked for; None where it is not set, lists as tuples.
+        count: How many they are.
+        bounds: Of each number asked for, the least and the greatest that one of them has.
+    """
+
+    labels: tuple[Any, ...]
+    count: int
+    bounds: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A part of a scan.
 
@@ -325,6 +340,17 @@ class StorageBackend(Protocol):
 
         Lists (`namespace`, `categories`) count as one value each; what is missing is not counted.
         """
+        ...
+
+    def groups(
+        self,
+        labels: Sequence[str],
+        *,
+        bounds: Sequence[str] = (),
+        where: Filter | None = None,
+        view: View = PRESENT,
+    ) -> list[Group]:
+        """Return the items that pass, grouped by label columns, with the bounds of number columns; in no order."""
         ...
 
     def scan(

@@ -58,5 +58,6 @@ def test_the_command_lines_help_loads_no_http_and_no_daemon() -> None:
             f"t4dm_daemon.cli.{name}"
             for name in ("app", "arguments", "command", "finding", "links", "maintenance", "memories", "operations")
         ),
-        *(f"t4dm_daemon.cli.{name}" for name in ("migrate", "options", "output", "progress", "transfer")),
+        *(f"t4dm_daemon.cli.{name}" for name in ("migrate", "namespaces", "options", "output", "progress", "sessions")),
+        "t4dm_daemon.cli.transfer",
     }

@@ -19,6 +19,7 @@ from t4dm_daemon.core.clock import to_micros
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory import records
 from t4dm_daemon.memory.history import Event
+from t4dm_daemon.memory.ranking import Hit
 from t4dm_daemon.storage.protocol import View
 
 router = APIRouter(prefix="/api/v1/memory", tags=["memory"], route_class=StrictRoute)
@@ -95,27 +96,28 @@ async def get_many(request: Request, body: m.GetRequest, at: ReachedDoors) -> Re
 async def search(request: Request, body: m.SearchRequest, at: ReachedDoors) -> Response:
     """Return the best hits, best first; ties by id. An empty answer means nothing relevant."""
     started = time.perf_counter()
-    with_vector, with_value, explained = ("vector" in body.include, "value" in body.include, "explain" in body.include)
 
     def work() -> Response:
         hits = at.service.search(body)
         took_ms = round((time.perf_counter() - started) * 1e3, 3)
-
-        def build(packed: bool) -> dict[str, Any]:
-            results = []
-            for hit in hits:
-                memory = memory_payload(
-                    hit.item, body.space, with_vector=with_vector, with_value=with_value, packed=packed
-                )
-                entry = {"memory": memory, "score": hit.score, "similarity": hit.similarity}
-                if explained:
-                    entry |= {"explain": dict(hit.contributions), "ranks": dict(hit.ranks)}
-                results.append(entry)
-            return {"results": results, "took_ms": took_ms}
-
-        return answer(request, build)
+        return answer(
+            request,
+            lambda packed: {"results": [hit_payload(hit, body, packed=packed) for hit in hits], "took_ms": took_ms},
+        )
 
     return await at.quick.run(work)
+
+
+def hit_payload(hit: Hit, asked: m.SearchRequest, *, packed: bool) -> dict[str, Any]:
+    """Return a hit ready for `answer`, with what the search asked to include."""
+    shown = set(asked.include)
+    memory = memory_payload(
+        hit.item, asked.space, with_vector="vector" in shown, with_value="value" in shown, packed=packed
+    )
+    entry = {"memory": memory, "score": hit.score, "similarity": hit.similarity}
+    if "explain" in shown:
+        entry |= {"explain": dict(hit.contributions), "ranks": dict(hit.ranks)}
+    return entry
 
 
 @router.post("/list", response_model=m.ListAnswer, responses=documented(404, 415), summary="List memories")

@@ -13,6 +13,7 @@ from t4dm.sdk import models as m
 from t4dm_daemon.api.codec import StrictRoute, answer, json_line, memory_payload
 from t4dm_daemon.api.deps import Doors, ReachedDoors
 from t4dm_daemon.api.errors import documented
+from t4dm_daemon.api.routes.sessions import message_line
 from t4dm_daemon.core.errors import StorageClosedError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ async def stats(request: Request, at: ReachedDoors) -> Response:
     responses={
         **documented(404),
         200: {
-            "description": 'A line for each space and each of its memories; last, `{"end": true, "count": n}`.',
+            "description": "A line for each space and each of its memories, then one for each message; last, "
+            '`{"end": true, "count": memories, "messages": messages}`.',
             "content": {"application/x-ndjson": {}},
         },
     },
@@ -80,7 +82,7 @@ async def export(
     include_vectors: bool = True,
 ) -> Response:
     """Stream every present memory as JSON lines, as of one moment. A stream without its last line was cut short."""
-    if space is not None:
+    if space is not None and not await at.quick.run(at.sessions.holds, space):
         await at.quick.run(at.service.spaces.open, space)
     lines = _lines(at, space, include_vectors)
     return StreamingResponse(_chunks(at, lines), media_type="application/x-ndjson")
@@ -88,13 +90,18 @@ async def export(
 
 def _lines(at: Doors, space: str | None, include_vectors: bool) -> Iterator[bytes]:
     count = 0
-    for handle, item in at.service.export(space=space, with_vectors=include_vectors):
+    is_scope_only = space is not None and space not in at.service.spaces.names()
+    for handle, item in () if is_scope_only else at.service.export(space=space, with_vectors=include_vectors):
         if item is None:
             yield json_line({"space": at.runtime.space_model(handle).model_dump()})
             continue
         yield json_line(memory_payload(item, handle.name, with_vector=include_vectors, packed=False))
         count += 1
-    yield json_line({"end": True, "count": count})
+    messages = 0
+    for message in at.sessions.export(space=space):
+        yield json_line(message_line(message))
+        messages += 1
+    yield json_line({"end": True, "count": count, "messages": messages})
 
 
 async def _chunks(at: Doors, lines: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -49,6 +49,7 @@ from t4dm_daemon.storage.protocol import (
     Direction,
     EdgeChange,
     FieldUpdate,
+    Group,
     InsertResult,
     Nearby,
     Order,
@@ -90,7 +91,7 @@ from t4dm_daemon.storage.t4dx.schema import (
 from t4dm_daemon.storage.t4dx.segment import Segment
 from t4dm_daemon.storage.t4dx.segment_files import Facts, check_file
 from t4dm_daemon.storage.t4dx.state import SpaceState, meaning_of
-from t4dm_daemon.storage.t4dx.statistics import count, count_values, values_with
+from t4dm_daemon.storage.t4dx.statistics import count, count_values, groups, values_with
 from t4dm_daemon.storage.t4dx.verify import find_broken
 from t4dm_daemon.storage.t4dx.wal import Wal
 from t4dm_daemon.storage.t4dx.wal_mac import LogKey
@@ -540,6 +541,17 @@ class T4DXEngine:
     ) -> list[list[tuple[Any, int]]]:
         """Return for each field its distinct values with their counts. See `StorageBackend.count_values`."""
         return count_values(self._snapshot(view), fields, where)
+
+    def groups(
+        self,
+        labels: Sequence[str],
+        *,
+        bounds: Sequence[str] = (),
+        where: Filter | None = None,
+        view: View = PRESENT,
+    ) -> list[Group]:
+        """Return the items that pass, grouped by label columns. See `StorageBackend.groups`."""
+        return groups(self._snapshot(view), labels, bounds, where)
 
     def scan(
         self,

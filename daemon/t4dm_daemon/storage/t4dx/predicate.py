@@ -25,7 +25,7 @@ from t4dm_daemon.core.filter import (
     leaf_holds,
 )
 from t4dm_daemon.storage.t4dx.component import Component, Mask, label_value
-from t4dm_daemon.storage.t4dx.schema import LABELS, unpack_blob
+from t4dm_daemon.storage.t4dx.schema import LABELS, LISTS, unpack_blob
 
 _MISSING_NUMBERS: Final = {
     "valid_from": UNBOUNDED,
@@ -72,6 +72,10 @@ def _leaf(leaf: Leaf, component: Component, rows: int) -> Mask:
         return _metadata(leaf, path, component, rows)
     name = leaf.field
     if name in LABELS:
+        if leaf.op == "eq" and type(leaf.operand) is str and name not in LISTS:
+            code = component.dictionaries[name].find(leaf.operand)  # not one comparison for each of many sessions
+            same: Mask = component.codes[name][:rows] == code
+            return same if code >= 0 else np.zeros(rows, np.bool_)
         codes, values = component.codes[name][:rows], list(component.dictionaries[name].values)
         # The last entry is that of code -1: not set.
         return _spread(codes, _truth(leaf, [label_value(name, value) for value in (*values, None)]))

@@ -10,9 +10,10 @@ import numpy as np
 from t4dm_daemon.core.errors import UnknownFieldError
 from t4dm_daemon.core.filter import Filter, field_path
 from t4dm_daemon.core.item import KINDS
+from t4dm_daemon.storage.protocol import Group
 from t4dm_daemon.storage.t4dx.component import Dictionary
 from t4dm_daemon.storage.t4dx.query import Snapshot
-from t4dm_daemon.storage.t4dx.schema import LABELS, PURGED
+from t4dm_daemon.storage.t4dx.schema import LABELS, NUMBERS, PURGED
 
 KAPPA_BANDS: Final = (("0.0-0.3", 0.0, 0.3), ("0.3-0.7", 0.3, 0.7), ("0.7-1.0", 0.7, 1.01))
 """Half-open, but for the last: episodic, transitional, semantic."""
@@ -92,3 +93,39 @@ def count_values(snapshot: Snapshot, fields: Sequence[str], where: Filter | None
                 name = (type(value), repr(value) if isinstance(value, list | dict) else value)
                 total.setdefault(name, [value, 0])[1] += int(counts[at])
     return [[(value, number) for value, number in total.values()] for total in totals]
+
+
+def groups(snapshot: Snapshot, labels: Sequence[str], bounds: Sequence[str], where: Filter | None) -> list[Group]:
+    """Return the visible items that pass, grouped by label columns, with the bounds of number columns.
+
+    Raises:
+        UnknownFieldError: There is no such label or number column.
+    """
+    for name, known in [*((one, LABELS) for one in labels), *((one, NUMBERS) for one in bounds)]:
+        if name not in known:
+            raise UnknownFieldError(f"items cannot be grouped by {name!r}", field=name)
+    found: dict[tuple[Any, ...], tuple[int, list[tuple[int, int]]]] = {}
+    for component, rows, mask in snapshot.masks(where):
+        chosen = np.arange(rows) if mask is None else np.nonzero(mask)[0]
+        group_of = np.zeros(len(chosen), np.int64)
+        for name in labels:  # numbered anew after each label, so that the numbers stay small
+            codes = component.codes[name][chosen].astype(np.int64) + 1
+            _, group_of = np.unique(
+                group_of * (len(component.dictionaries[name].values) + 1) + codes, return_inverse=True
+            )
+        order = np.argsort(group_of, kind="stable")
+        starts = np.flatnonzero(np.diff(group_of[order], prepend=-1))
+        counts = np.diff(starts, append=len(order))
+        columns = [component.numbers[name][chosen][order] for name in bounds]
+        least = [np.minimum.reduceat(column, starts).tolist() for column in columns]
+        greatest = [np.maximum.reduceat(column, starts).tolist() for column in columns]
+        for at, (row, number) in enumerate(zip(chosen[order[starts]].tolist(), counts.tolist(), strict=True)):
+            found_codes = [(name, int(component.codes[name][row])) for name in labels]
+            key = tuple(None if code < 0 else component.dictionaries[name].values[code] for name, code in found_codes)
+            here = [(low[at], high[at]) for low, high in zip(least, greatest, strict=True)]
+            before = found.get(key)
+            if before is not None:
+                number += before[0]
+                here = [(min(a, c), max(b, d)) for (a, b), (c, d) in zip(before[1], here, strict=True)]
+            found[key] = number, here
+    return [Group(key, number, tuple(spans)) for key, (number, spans) in found.items()]

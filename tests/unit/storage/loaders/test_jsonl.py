@@ -276,3 +276,18 @@ def test_a_file_is_loaded_once_and_again_without_writing(tmp_path: Path, engine:
     second = load(JsonlSource(path), engine, batch_size=2)
 
     assert (first.created, first.bare, second.unchanged, second.written) == (3, 1, 3, 0)
+
+
+def test_messages_of_sessions_are_passed_over(tmp_path: Path) -> None:
+    message = {"session_id": "s", "space": "one", "seq": 1, "created_at": "2026-05-01T12:00:00Z", "value": 7}
+    lines = [
+        {"space": {"name": "one"}},
+        {"id": "a", "content": "1"},
+        {"message": message},
+        {"end": True, "count": 1, "messages": 1},
+    ]
+
+    items, refused = _read(JsonlSource(write_lines(tmp_path / "x.jsonl", lines)))
+
+    assert [one.id for one in items] == ["a"]
+    assert refused == []

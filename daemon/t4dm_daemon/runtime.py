@@ -1,7 +1,7 @@
 """The composition root: the only place that builds parts and joins them.
 
     Settings → Database (recovered) → Spaces ┐
-             → Embedder → EmbeddingQueue ────┴→ MemoryService, GraphService, Maintenance
+             → Embedder → EmbeddingQueue ────┴→ MemoryService, GraphService, Maintenance, Views
                                                 → ServiceBackend (embedded) / routes (HTTP)
 
 Phases: `recovering` (open the store), `warming_up` (load the embedder), `ready`, `stopping`, `failed`.
@@ -36,6 +36,7 @@ from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.maintenance import Maintenance
 from t4dm_daemon.memory.service import MemoryService, SearchDefaults
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
+from t4dm_daemon.memory.views import EntityService, EpisodeService, ProcedureService, Views
 from t4dm_daemon.persistence import data_dir, key_file
 from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
 
@@ -59,6 +60,7 @@ FEATURES: Final = (
     "backup",
     "hybrid_search",
     "explain",
+    "views",
 )
 _WARM_UP_TEXT: Final = "a first sentence, so that the first question is fast"
 
@@ -81,6 +83,7 @@ class Runtime:
         self._service: MemoryService | None = None
         self._graph: GraphService | None = None
         self._maintenance: Maintenance | None = None
+        self._views: Views | None = None
         self._is_closing = False
         self._close_lock = threading.Lock()
 
@@ -144,6 +147,11 @@ class Runtime:
                 abstain_below=settings.search.abstain_below,
                 actor_fields=tuple(settings.search.actor_fields),
             ),
+        )
+        self._views = Views(
+            EpisodeService(self._service),
+            EntityService(self._service, self._graph, queue, deadline_s=settings.server.deadline_s),
+            ProcedureService(self._service),
         )
         self._enter("ready")
         logger.info("ready", extra={"store": str(store), "embedder": queue.identity, "spaces": len(spaces.names())})
@@ -214,6 +222,11 @@ class Runtime:
     def maintenance(self) -> Maintenance:
         """Operations on the store. Raises BusyError until it is ready and once it is stopping."""
         return self._when_ready(self._maintenance)
+
+    @property
+    def views(self) -> Views:
+        """Episodes, entities and procedures. Raises BusyError until it is ready and once it is stopping."""
+        return self._when_ready(self._views)
 
     def _when_ready(self, part: T | None) -> T:
         if part is None or self._phase != "ready":
@@ -378,6 +391,7 @@ def open_embedded(storage_path: str | Path, **settings: Any) -> MemoryBackend:
         runtime.service,
         runtime.graph,
         runtime.maintenance,
+        runtime.views,
         stats=runtime.stats,
         health=runtime.report,
         version=runtime.version,

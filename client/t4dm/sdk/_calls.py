@@ -64,13 +64,13 @@ def store(request: m.StoreRequest, idempotency_key: str | None) -> Call[m.Memory
         f"{_MEMORY}/store",
         answer_as(m.Memory),
         body=request,
-        idempotency_key=_checked_key(idempotency_key),
+        idempotency_key=checked_key(idempotency_key),
         is_repeatable=True,
     )
 
 
 def batch(request: m.BatchRequest) -> Call[m.BatchAnswer]:
-    key = None if request.idempotency_key is not None else _checked_key(None)
+    key = None if request.idempotency_key is not None else checked_key(None)
     return Call(
         "POST", f"{_MEMORY}/batch", answer_as(m.BatchAnswer), body=request, idempotency_key=key, is_repeatable=True
     )
@@ -242,7 +242,7 @@ def raw(
         lambda response: decode_any(response) if response.content else None,
         params=texts,
         body=json,
-        idempotency_key=None if idempotency_key is None else _checked_key(idempotency_key),
+        idempotency_key=None if idempotency_key is None else checked_key(idempotency_key),
         is_repeatable=verb in _READING or idempotency_key is not None,
     )
 
@@ -272,9 +272,13 @@ def _segment(text: str) -> str:
 
 
 def memory_path(memory_id: str) -> str:
-    if not memory_id:
+    return record_path(_MEMORY, memory_id)
+
+
+def record_path(place: str, record_id: str) -> str:
+    if not record_id:
         raise ValidationError("an id is not empty", code="validation_error")
-    return f"{_MEMORY}/{_segment(memory_id)}"
+    return f"{place}/{_segment(record_id)}"
 
 
 def _space(name: str) -> str:
@@ -297,7 +301,7 @@ def time_text(moment: datetime) -> str:
     return zoned.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _checked_key(key: str | None) -> str:
+def checked_key(key: str | None) -> str:
     """Return the key, or a fresh one, so that a request whose answer got lost can be sent again."""
     if key is None:
         return uuid4().hex

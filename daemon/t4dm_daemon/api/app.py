@@ -15,7 +15,17 @@ from t4dm._version import __version__
 from t4dm_daemon.api import docs_page, errors
 from t4dm_daemon.api.deps import Doors
 from t4dm_daemon.api.guard import Guard
-from t4dm_daemon.api.routes import admin, context, graph, memory, operations, spaces
+from t4dm_daemon.api.routes import (
+    admin,
+    context,
+    entities,
+    episodes,
+    graph,
+    memory,
+    operations,
+    procedures,
+    spaces,
+)
 from t4dm_daemon.api.work import Lane
 from t4dm_daemon.core.errors import DaemonError
 from t4dm_daemon.runtime import Runtime
@@ -71,7 +81,7 @@ def create_app(
         separate_input_output_schemas=True,
         telemetry={"auto_configure": False},
     )
-    for module in (memory, context, graph, spaces, operations, admin, docs_page):
+    for module in (memory, context, episodes, entities, procedures, graph, spaces, operations, admin, docs_page):
         app.include_router(module.router)
     errors.install(app)
     settings = runtime.settings

@@ -485,6 +485,26 @@ def test_a_record_whose_value_was_overwritten_is_a_plain_memory(backend: MemoryB
         _execute(backend, space, "write", True)
 
 
+def test_private_spans_are_kept_nowhere(backend: MemoryBackend, space: str) -> None:
+    secret = "open <private>1234</private>"
+    episode = v.EpisodeIn(content=secret, context=v.EpisodeContext(file=secret, project=secret), space=space)
+    entity = v.EntityIn(id="e", name=secret, entity_type="t", summary=secret, details=secret, space=space)
+    _procedure(backend, space, "p", trigger=secret, steps=[secret], script=secret)
+    backend.add_episode(episode)
+    backend.add_entity(entity)
+    backend.supersede_entity("e", v.SupersedeRequest(source=secret), space=space)
+    backend.record_outcome("p", v.OutcomeRequest(success=False, error=secret), space=space)
+    backend.deprecate_procedure("p", v.DeprecateRequest(reason=secret), space=space)
+
+    texts = [one.model_dump_json() for one in backend.export(space=space, include_vectors=False)]
+    texts += [one.model_dump_json() for one in backend.history("p", space=space)]
+
+    assert len(texts) == 4 + 3
+    assert all("open" in text and "1234" not in text for text in texts)
+    with pytest.raises(ValidationError, match="private"):
+        backend.add_entity(v.EntityIn(name="<private>x</private>", entity_type="t", space=space))
+
+
 def test_views_serve_spaces_whose_callers_bring_the_vectors(backend: MemoryBackend, space: str) -> None:
     backend.create_space(space, m.SpaceRequest(embedder="client", dimension=2))
     told = v.EntityIn(id="a", name="a", entity_type="t", vector=b"\x00\x00\x80?\x00\x00\x00\x00", space=space)

@@ -58,7 +58,7 @@ def test_knowledge_is_told_related_recalled_and_superseded(daemon: Daemon) -> No
         after = _first(client, "people", "where does the mathematician work", as_of=moved)
         assert (before.id, before.valid_to) == ("ada", moved)
         assert (after.id, after.valid_from) == (new.id, moved)
-        assert [entry.event for entry in client.history("ada", space="people")] == ["ADD", "UPDATE"]
+        assert [entry.event for entry in client.history("ada", space="people")] == ["ADD", "SUPERSEDE"]
 
 
 def test_a_procedure_earns_its_place_by_what_many_report_at_once(daemon: Daemon) -> None:

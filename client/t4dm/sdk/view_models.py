@@ -395,7 +395,11 @@ class ProcedureFields(Request):
     name: Label
     domain: Label = Field(default="general", description="What it belongs to: coding, research, writing, …")
     trigger: Line = Field(default="", description="When to do it; searched together with the name and the steps.")
-    steps: list[ProcedureStep] = Field(default_factory=list[ProcedureStep], max_length=MAX_STEPS)
+    steps: list[ProcedureStep] = Field(
+        default_factory=list[ProcedureStep],
+        max_length=MAX_STEPS,
+        description="In order; a plain text is a step with that action.",
+    )
     script: Content | None = Field(default=None, description="The whole of it to be run; returned, not searched.")
 
 

@@ -17,10 +17,10 @@ from t4dm_daemon.core.errors import ConflictError, InvalidInputError, NotFoundEr
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.service import MemoryService
-from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
-from t4dm_daemon.memory.superseding import writes_and_edges
+from t4dm_daemon.memory.spaces import Spaces
+from t4dm_daemon.memory.superseding import succession
 from t4dm_daemon.memory.views import EntityService, EpisodeService, ProcedureService, Views
-from t4dm_daemon.storage.protocol import Write
+from t4dm_daemon.storage.protocol import StorageBackend, Write
 from t4dm_daemon.storage.t4dx import Database
 
 
@@ -165,37 +165,32 @@ def test_a_relation_taken_back_while_it_is_made_is_told(
 
 
 @pytest.fixture
-def handle(database: Database) -> SpaceHandle:
+def backend(database: Database) -> StorageBackend:
     database.create_space("s", embedder="client", model=None, metric="cosine", dimension=2)
     engine = database.space("s")
-    items = [Item(id="a", valid_from=10), Item(id="b", valid_from=20, valid_to=100)]
-    engine.insert([Write(item) for item in items])
-    return SpaceHandle("s", engine, "client", None)
+    engine.insert([Write(item) for item in (Item(id="a", valid_from=10), Item(id="b", valid_from=20, valid_to=100))])
+    return engine
 
 
-def test_what_is_superseded_ends_at_the_moment_and_is_linked(handle: SpaceHandle) -> None:
-    writes, edges = writes_and_edges(handle, "new", ["a", "b", "a"], 50)
+def test_what_is_succeeded_ends_at_the_moment_and_is_linked(backend: StorageBackend) -> None:
+    closing, (edge,) = succession(backend, "b", "new", 50)
 
-    assert [(one.item.id, one.item.valid_to, one.expected_version) for one in writes] == [("a", 50, 1), ("b", 50, 1)]
-    assert [(edge.source, edge.type, edge.target) for edge in edges] == [
-        ("new", "SUPERSEDES", "a"),
-        ("new", "SUPERSEDES", "b"),
-    ]
-    assert writes_and_edges(handle, None, ["a"], 50)[1] == []
+    assert (closing.item.id, closing.item.valid_to, closing.expected_version) == ("b", 50, 1)
+    assert (edge.source, edge.type, edge.target) == ("new", "SUPERSEDES", "b")
+    assert succession(backend, "b", None, 50)[1] == []
 
 
 @pytest.mark.parametrize(
-    ("ids", "moment", "kind"),
+    ("old", "moment", "kind"),
     [
-        (["a", "nobody"], 50, NotFoundError),
-        (["a", "b"], 100, ConflictError),
-        (["a", "b"], 20, InvalidInputError),
-        (["new"], 50, NotFoundError),
-        (["a"], 10, InvalidInputError),
+        ("nobody", 50, NotFoundError),
+        ("b", 100, ConflictError),
+        ("b", 20, InvalidInputError),
+        ("b", 50, InvalidInputError),
     ],
 )
-def test_what_cannot_be_superseded_is_refused(
-    handle: SpaceHandle, ids: list[str], moment: int, kind: type[Exception]
+def test_what_cannot_be_succeeded_is_refused(
+    backend: StorageBackend, old: str, moment: int, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind):
-        writes_and_edges(handle, "new", ids, moment)
+        succession(backend, old, "b" if moment == 50 and old == "b" else "new", moment)

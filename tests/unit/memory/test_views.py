@@ -15,6 +15,7 @@ from t4dm.sdk import models as m
 from t4dm.sdk import view_models as v
 from t4dm_daemon.core.errors import ConflictError, InvalidInputError, NotFoundError
 from t4dm_daemon.core.item import Item
+from t4dm_daemon.memory.feedback import FeedbackLog
 from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.spaces import Spaces
@@ -32,6 +33,13 @@ class Embedder:
     ) -> npt.NDArray[np.float32]:
         return np.ones((len(texts), 2), np.float32)
 
+    @property
+    def counted_by(self) -> str:
+        return "words"
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
@@ -40,10 +48,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def service(database: Database) -> MemoryService:
+def service(database: Database) -> Iterator[MemoryService]:
     spaces = Spaces(database)
     spaces.adopt_embedder("none", 2, "none")
-    return MemoryService(spaces, Embedder(), deadline_s=5, bulk_deadline_s=5)
+    made = MemoryService(spaces, Embedder(), deadline_s=5, bulk_deadline_s=5, feedback=FeedbackLog(database))
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -162,6 +172,16 @@ def test_a_relation_taken_back_while_it_is_made_is_told(
 
     with pytest.raises(ConflictError, match="taken back"):
         views.entities.relate("ada", v.RelationIn(target="engine"))
+
+
+def test_only_the_procedures_that_are_shown_count_as_used(service: MemoryService, views: Views) -> None:
+    asked = v.ProcedureSearchRequest(query="old", k=1)
+
+    views.procedures.search(asked)
+    views.procedures.search(asked.model_copy(update={"touch": False}))
+    service.close()
+
+    assert {name: views.procedures.get(name).access_count for name in ("old", "new")} == {"old": 1, "new": 0}
 
 
 @pytest.fixture

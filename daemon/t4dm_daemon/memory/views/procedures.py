@@ -175,6 +175,7 @@ class ProcedureService:
             "k": max(CANDIDATES, 2 * wanted),
             "offset": 0,
             "min_score": None,  # of the score that is told, not of relevance
+            "touch": False,  # only what is shown counts as used
         }
         hits = []
         for hit in self._service.search(request.model_copy(update=changes)):
@@ -182,7 +183,10 @@ class ProcedureService:
             if own is not None:
                 hits.append(_weighed(hit, 1.0 - request.success_weight * (1.0 - own.reliability)))
         hits.sort(key=lambda hit: (-hit.score, hit.item.id))
-        return [hit for hit in hits if hit.score >= (request.min_score or 0.0)][request.offset : wanted]
+        shown = [hit for hit in hits if hit.score >= (request.min_score or 0.0)][request.offset : wanted]
+        if request.touch and request.known_at is None:
+            self._service.note_recall(request.space, [hit.item.id for hit in shown])
+        return shown
 
     def list(self, request: v.ProcedureListRequest) -> tuple[list[Item], int, str | None]:
         """Return one page, the total, and the cursor of the next page (None at the end)."""

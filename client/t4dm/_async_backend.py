@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from datetime import datetime
 from typing import Protocol, cast
 
+from t4dm._async_view_backend import AsyncViewBackend, ViewsInThread
 from t4dm._backend import MemoryBackend
 from t4dm.sdk import admin_models as a
 from t4dm.sdk import graph_models as g
@@ -24,7 +25,7 @@ from t4dm.sdk import session_models as s
 from t4dm.sdk.errors import TransportError
 
 
-class AsyncMemoryBackend(Protocol):
+class AsyncMemoryBackend(AsyncViewBackend, Protocol):
     """What `MemoryBackend` does, awaited. The methods are described there."""
 
     async def store(self, request: m.StoreRequest, *, idempotency_key: str | None = None) -> m.Memory: ...
@@ -143,7 +144,7 @@ class AsyncMemoryBackend(Protocol):
     async def close(self) -> None: ...
 
 
-class InThread:
+class InThread(ViewsInThread):
     """Run a synchronous backend in asyncio's threads, so that the event loop never waits for a disk or a model.
 
     The backend is opened when first used, in a thread as well, because opening recovers a log and loads models.

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from t4dm._view_backend import ViewBackend
 from t4dm.sdk import admin_models as a
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
@@ -21,7 +22,7 @@ from t4dm.sdk import session_models as s
 
 
 @runtime_checkable
-class MemoryBackend(Protocol):
+class MemoryBackend(ViewBackend, Protocol):
     """Store, find, change and forget memories. Thread-safe; `close` may be called twice."""
 
     def store(self, request: m.StoreRequest, *, idempotency_key: str | None = None) -> m.Memory:

@@ -2,7 +2,7 @@
 
     Settings → Database (recovered) → Spaces ┐
              → Embedder → EmbeddingQueue ────┴→ MemoryService, GraphService, SessionService, NamespaceService,
-                                                OpsService, Maintenance
+                                                OpsService, Maintenance, Views
                                                 → ServiceBackend (embedded) / routes (HTTP)
 
 Phases: `recovering` (open the store), `warming_up` (load the embedder), `ready`, `stopping`, `failed`.
@@ -40,6 +40,7 @@ from t4dm_daemon.memory.ops import OpsService
 from t4dm_daemon.memory.service import MemoryService, SearchDefaults
 from t4dm_daemon.memory.sessions import SessionService
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
+from t4dm_daemon.memory.views import EntityService, EpisodeService, ProcedureService, Views
 from t4dm_daemon.persistence import data_dir, key_file
 from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
 
@@ -66,6 +67,7 @@ FEATURES: Final = (
     "sessions",
     "ops",
     "namespaces",
+    "views",
 )
 _WARM_UP_TEXT: Final = "a first sentence, so that the first question is fast"
 
@@ -91,6 +93,7 @@ class Runtime:
         self._namespaces: NamespaceService | None = None
         self._ops: OpsService | None = None
         self._maintenance: Maintenance | None = None
+        self._views: Views | None = None
         self._is_closing = False
         self._close_lock = threading.Lock()
 
@@ -158,6 +161,11 @@ class Runtime:
             ),
         )
         self._ops = OpsService(self._service, self._namespaces)
+        self._views = Views(
+            EpisodeService(self._service),
+            EntityService(self._service, self._graph, queue, deadline_s=settings.server.deadline_s),
+            ProcedureService(self._service),
+        )
         self._enter("ready")
         threading.Thread(target=self._service.warm_up, name="t4dm-warm-up", daemon=True).start()
         logger.info("ready", extra={"store": str(store), "embedder": queue.identity, "spaces": len(spaces.names())})
@@ -243,6 +251,11 @@ class Runtime:
     def maintenance(self) -> Maintenance:
         """Operations on the store. Raises BusyError until it is ready and once it is stopping."""
         return self._when_ready(self._maintenance)
+
+    @property
+    def views(self) -> Views:
+        """Episodes, entities and procedures. Raises BusyError until it is ready and once it is stopping."""
+        return self._when_ready(self._views)
 
     def _when_ready(self, part: T | None) -> T:
         if part is None or self._phase != "ready":
@@ -412,6 +425,7 @@ def open_embedded(storage_path: str | Path, **settings: Any) -> MemoryBackend:
         runtime.namespaces,
         runtime.ops,
         runtime.maintenance,
+        runtime.views,
         stats=runtime.stats,
         health=runtime.report,
         version=runtime.version,

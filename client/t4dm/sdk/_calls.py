@@ -272,9 +272,13 @@ def segment(text: str) -> str:
 
 
 def memory_path(memory_id: str) -> str:
-    if not memory_id:
+    return record_path(_MEMORY, memory_id)
+
+
+def record_path(place: str, record_id: str) -> str:
+    if not record_id:
         raise ValidationError("an id is not empty", code="validation_error")
-    return f"{_MEMORY}/{segment(memory_id)}"
+    return f"{place}/{segment(record_id)}"
 
 
 def _space(name: str) -> str:

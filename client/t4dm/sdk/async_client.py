@@ -23,6 +23,7 @@ from t4dm.sdk import namespace_models as n
 from t4dm.sdk import ops_models as o
 from t4dm.sdk import recall_models as r
 from t4dm.sdk import session_models as s
+from t4dm.sdk._async_view_client import AsyncViewClient
 from t4dm.sdk._base import Attempt, BaseClient, Connection
 from t4dm.sdk._calls import Call
 from t4dm.sdk._export import ExportLine, ExportReader
@@ -32,7 +33,7 @@ from t4dm.sdk.errors import T4DMError, TransportError, UnavailableError
 T = TypeVar("T")
 
 
-class AsyncT4DMClient(BaseClient):
+class AsyncT4DMClient(AsyncViewClient, BaseClient):
     """Speak to a T4DM daemon from asyncio. Safe to share between tasks; connections are pooled.
 
     It may outlive an event loop (`asyncio.run` twice, a notebook): connections are made anew in each.

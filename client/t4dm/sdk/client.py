@@ -25,13 +25,14 @@ from t4dm.sdk import session_models as s
 from t4dm.sdk._base import Attempt, BaseClient, Connection
 from t4dm.sdk._calls import Call
 from t4dm.sdk._export import ExportLine, ExportReader
+from t4dm.sdk._view_client import ViewClient
 from t4dm.sdk._waiting import Waiting
 from t4dm.sdk.errors import T4DMError, TransportError, UnavailableError
 
 T = TypeVar("T")
 
 
-class T4DMClient(BaseClient):
+class T4DMClient(ViewClient, BaseClient):
     """Speak to a T4DM daemon. A `MemoryBackend`; thread-safe; connections are pooled.
 
     Every method raises `t4dm.sdk.T4DMError`, by kind: `NotFoundError`, `ValidationError`, `TransportError`, …

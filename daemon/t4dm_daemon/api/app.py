@@ -15,7 +15,20 @@ from t4dm._version import __version__
 from t4dm_daemon.api import docs_page, errors
 from t4dm_daemon.api.deps import Doors
 from t4dm_daemon.api.guard import Guard
-from t4dm_daemon.api.routes import admin, context, graph, memory, namespaces, operations, ops, sessions, spaces
+from t4dm_daemon.api.routes import (
+    admin,
+    context,
+    entities,
+    episodes,
+    graph,
+    memory,
+    namespaces,
+    operations,
+    ops,
+    procedures,
+    sessions,
+    spaces,
+)
 from t4dm_daemon.api.work import Lane
 from t4dm_daemon.core.errors import DaemonError
 from t4dm_daemon.runtime import Runtime
@@ -71,7 +84,21 @@ def create_app(
         separate_input_output_schemas=True,
         telemetry={"auto_configure": False},
     )
-    for module in (memory, context, ops, namespaces, graph, sessions, spaces, operations, admin, docs_page):
+    for module in (
+        memory,
+        context,
+        episodes,
+        entities,
+        procedures,
+        ops,
+        namespaces,
+        graph,
+        sessions,
+        spaces,
+        operations,
+        admin,
+        docs_page,
+    ):
         app.include_router(module.router)
     errors.install(app)
     settings = runtime.settings

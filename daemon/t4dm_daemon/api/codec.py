@@ -167,6 +167,13 @@ def memory_payload(
     return orjson.Fragment(orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
+def json_payload(payload: Any, *, packed: bool) -> Any:
+    """Return plain JSON ready for `answer`: for JSON as finished text, where integers of any size keep theirs."""
+    if packed:
+        return payload
+    return orjson.Fragment(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode())
+
+
 def json_line(payload: Any) -> bytes:
     return orjson.dumps(payload, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -22,6 +22,7 @@ from t4dm_daemon.memory.namespaces import NamespaceService
 from t4dm_daemon.memory.ops import OpsService
 from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.sessions import SessionService
+from t4dm_daemon.memory.views import Views
 from t4dm_daemon.runtime import Runtime
 
 
@@ -57,6 +58,10 @@ class Doors:
     def maintenance(self) -> Maintenance:
         return self.runtime.maintenance
 
+    @property
+    def views(self) -> Views:
+        return self.runtime.views
+
 
 async def doors(request: Request) -> Doors:
     found: Doors = request.app.state.doors
@@ -66,6 +71,7 @@ async def doors(request: Request) -> Doors:
 _ID = TypeAdapter(m.Id)
 _SPACE = TypeAdapter(m.SpaceName)
 _SESSION = TypeAdapter(m.Label)
+_InPath = Annotated[str, Path(description="Any string, percent-encoded (`/` is `%2F`).")]
 
 
 def _decoded(raw: str, adapter: TypeAdapter[str], field: str) -> str:
@@ -78,22 +84,35 @@ def _decoded(raw: str, adapter: TypeAdapter[str], field: str) -> str:
         raise InvalidInputError(f"{field}: {error.errors()[0]['msg']}", field=field) from None
 
 
-async def memory_id(memory_id: Annotated[str, Path(description="Any string, percent-encoded (`/` is `%2F`).")]) -> str:
+async def memory_id(memory_id: _InPath) -> str:
     return _decoded(memory_id, _ID, "id")
 
 
-async def session_id(
-    session_id: Annotated[str, Path(description="Any string, percent-encoded (`/` is `%2F`).")],
-) -> str:
+async def session_id(session_id: _InPath) -> str:
     return _decoded(session_id, _SESSION, "session_id")
 
 
-async def space_name(space: Annotated[str, Path(description="Any string, percent-encoded (`/` is `%2F`).")]) -> str:
+async def episode_id(episode_id: _InPath) -> str:
+    return _decoded(episode_id, _ID, "id")
+
+
+async def entity_id(entity_id: _InPath) -> str:
+    return _decoded(entity_id, _ID, "id")
+
+
+async def procedure_id(procedure_id: _InPath) -> str:
+    return _decoded(procedure_id, _ID, "id")
+
+
+async def space_name(space: _InPath) -> str:
     return _decoded(space, _SPACE, "space")
 
 
 ReachedDoors = Annotated[Doors, Depends(doors)]
 MemoryId = Annotated[str, Depends(memory_id)]
 SessionId = Annotated[str, Depends(session_id)]
+EpisodeId = Annotated[str, Depends(episode_id)]
+EntityId = Annotated[str, Depends(entity_id)]
+ProcedureId = Annotated[str, Depends(procedure_id)]
 PathSpace = Annotated[str, Depends(space_name)]
 QuerySpace = Annotated[m.SpaceName, Query(description="The space.")]

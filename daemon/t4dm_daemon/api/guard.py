@@ -26,7 +26,9 @@ LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "[::1]"))
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/\\]+)(?::[0-9]{1,5})?")
 _BODY_DEADLINE_S: Final = 30.0
-_RAW_PATHS: Final = (b"/api/v1/memory/", b"/api/v1/spaces/", b"/api/v1/sessions/")
+_RAW_PATHS: Final = tuple(
+    f"/api/v1/{place}/".encode() for place in ("memory", "spaces", "sessions", "episodes", "entities", "procedures")
+)
 
 
 def host_name(host: str) -> str:

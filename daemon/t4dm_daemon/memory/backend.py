@@ -21,9 +21,8 @@ from t4dm.sdk import recall_models as r
 from t4dm.sdk import session_models as s
 from t4dm_daemon.core.clock import to_micros
 from t4dm_daemon.core.errors import BusyError, DaemonError
-from t4dm_daemon.core.item import Edge
 from t4dm_daemon.memory import json_text, records
-from t4dm_daemon.memory.graph import GraphService, Step, plain_edge
+from t4dm_daemon.memory.graph import GraphService, Step, edge_model
 from t4dm_daemon.memory.history import Event
 from t4dm_daemon.memory.maintenance import Maintenance, plain_backup, plain_report, plain_verification
 from t4dm_daemon.memory.namespaces import NamespaceService
@@ -32,6 +31,8 @@ from t4dm_daemon.memory.ranking import Hit
 from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.sessions import SessionService
 from t4dm_daemon.memory.spaces import SpaceHandle
+from t4dm_daemon.memory.views import Views
+from t4dm_daemon.memory.views.in_process import ViewsInProcess
 from t4dm_daemon.storage.protocol import Outcome, View
 
 T = TypeVar("T")
@@ -78,11 +79,6 @@ def history_model(event: Event, space: str) -> m.HistoryEntry:
     )
 
 
-def edge_model(edge: Edge) -> g.Edge:
-    """Return the wire model of one link."""
-    return g.Edge.model_validate(plain_edge(edge))
-
-
 def node_model(step: Step, space: str) -> g.Node:
     """Return the wire model of one step of a walk."""
     return g.Node(
@@ -124,11 +120,11 @@ def op_model(op: o.Op, result: Result) -> Any:
     return o.ListNamespacesResult(results=result.results, total=result.total)
 
 
-class ServiceBackend(MemoryBackend):
+class ServiceBackend(ViewsInProcess, MemoryBackend):
     """Answer like `T4DMClient`, without HTTP.
 
     Args:
-        service, graph, sessions, namespaces, ops, maintenance: What carries the calls out.
+        service, graph, maintenance, views: What carries the calls out.
         stats, health, version: What only the runtime can tell.
         on_close: Releases the runtime; called once.
     """
@@ -141,6 +137,7 @@ class ServiceBackend(MemoryBackend):
         namespaces: NamespaceService,
         ops: OpsService,
         maintenance: Maintenance,
+        views: Views,
         *,
         stats: Callable[[], m.Stats],
         health: Callable[[], m.HealthReport],
@@ -154,6 +151,7 @@ class ServiceBackend(MemoryBackend):
         self._namespaces = namespaces
         self._ops = ops
         self._maintenance = maintenance
+        self._views = views
         self._stats = stats
         self._health = health
         self._version = version

@@ -159,6 +159,11 @@ def plain_edge(edge: Edge) -> dict[str, Any]:
     }
 
 
+def edge_model(edge: Edge) -> g.Edge:
+    """Return the wire model of a link."""
+    return g.Edge.model_validate(plain_edge(edge))
+
+
 def _lineage(
     backend: StorageBackend, start: str, lineage: g.Lineage, depth: int, limit: int, view: View
 ) -> list[Reached]:

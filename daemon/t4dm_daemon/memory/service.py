@@ -456,6 +456,10 @@ class MemoryService:
             self._use.record(handle.name, [hit.item.id for hit in hits])
         return hits
 
+    def note_recall(self, space: str, ids: Sequence[str]) -> None:
+        """Count memories as used, shortly after: for who searched with `touch` off and then chose among the hits."""
+        self._use.record(space, ids)
+
     def context(self, request: ContextRequest) -> Block:
         """Return a block of text for a prompt. Raises as `search` does."""
         return context.build(request, self.search, self._embedder, now=time.time_ns() // 1000)

@@ -85,10 +85,6 @@ class Dictionary:
             self._codes[value] = code
         return code
 
-    def find(self, value: Any) -> int:
-        """Return the code of a value, -1 if it was never seen."""
-        return self._codes.get(value, -1)
-
 
 class PathColumn:
     """A metadata path as a label column: code per row (-1 where it is missing) and the distinct values."""

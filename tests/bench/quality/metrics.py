@@ -21,7 +21,7 @@ RESAMPLES = 2000
 
 
 def recall(found: Sequence[str], evidence: Set[str], k: int) -> float:
-    return len(evidence.intersection(found[:k])) / len(evidence)
+    return len(evidence & set(found[:k])) / len(evidence)
 
 
 def reciprocal_rank(found: Sequence[str], evidence: Set[str]) -> float:

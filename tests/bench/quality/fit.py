@@ -126,8 +126,11 @@ def _features(samples: Sequence[Sample]) -> Numbers:
 
 
 def _fitted(samples: Sequence[Sample]) -> Numbers:
-    """Fit on what is found and on what is unanswerable; what is answerable and was not found says nothing."""
-    used = [one for one in samples if one.is_found or one.is_answerable is False]
+    """Fit on what is found and on what is unanswerable.
+
+    What is answerable and was not found says nothing, and what the other speaker said (category 5) is there.
+    """
+    used = [one for one in samples if one.is_found or (not one.is_answerable and one.kind != locomo.SWAPPED)]
     sizes: dict[tuple[str, bool], int] = {}
     for one in used:
         sizes[one.source, one.is_answerable] = sizes.get((one.source, one.is_answerable), 0) + 1

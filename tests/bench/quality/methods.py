@@ -73,7 +73,7 @@ class Methods:
 
     def _without(self, signal: str) -> Method:
         weights = SearchWeights.model_validate({signal: 0.0})
-        return lambda text: self._ask(text, k=SHOWN, weights=weights)
+        return lambda text: self._ask(text, k=SHOWN, weights=weights, abstain_below=None)
 
     def _ask(self, text: str, **options: object) -> list[str]:
         request = m.SearchRequest.model_validate({"query": text, "space": self._space, "abstain_below": 0.0, **options})

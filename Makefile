@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt client/t4dm/_version.py
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all crash dev check fmt bench bench-store bench-1m schemas clean
+.PHONY: help run test test-all crash dev check fmt bench bench-store bench-1m bench-quality schemas clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -49,6 +49,9 @@ bench-store: $(VENV)/.test ## Measure T4DX beside other embedded stores (PEERS: 
 
 bench-1m: $(VENV)/.test ## Measure T4DX at a million vectors; takes half an hour
 	$(BIN)/python -m tests.bench peers --sizes 1000000x384 --only t4dx --budget-s 3600 $(ARGS)
+
+bench-quality: $(VENV)/.test ## Measure what searches find, time travel, abstention (DATA: a folder of LoCoMo files)
+	$(BIN)/python -m tests.bench quality $(if $(DATA),--data $(DATA)) $(ARGS)
 
 schemas: $(VENV)/.daemon ## Write schemas/openapi.json and docs/settings.md from the code
 	$(BIN)/python -m t4dm_daemon.api.schema

@@ -1,7 +1,7 @@
 """Run benchmarks.
 
 python -m tests.bench                     the store, the daemon and the embedder
-python -m tests.bench store|blocking|indexes|http|hybrid|embedding|recall|peers [options]
+python -m tests.bench store|blocking|indexes|http|hybrid|embedding|recall|peers|quality [options]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tests.bench import (
     bench_recall,
     bench_store,
 )
+from tests.bench.quality import command as bench_quality
 
 BENCHES = {
     "store": bench_store.main,
@@ -28,6 +29,7 @@ BENCHES = {
     "hybrid": bench_hybrid.main,
     "embedding": bench_embedding.main,
     "recall": bench_recall.main,
+    "quality": bench_quality.main,
 }
 WITHOUT_DATA = ("store", "http", "embedding")
 

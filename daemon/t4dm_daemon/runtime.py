@@ -174,6 +174,14 @@ class Runtime:
             if self._phase != "failed":
                 self._phase = "stopping"
 
+    def interrupt(self) -> None:
+        """End what may take long: texts that wait for the embedder, and a compaction. Their callers learn of it."""
+        queue = self._queue
+        if self._maintenance is not None:
+            self._maintenance.stop()
+        if queue is not None:
+            queue.close()
+
     def close(self) -> None:
         """Flush, release the lock and every thread. Safe to call twice."""
         self.stop_accepting()

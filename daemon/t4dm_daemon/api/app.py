@@ -54,7 +54,7 @@ def create_app(
         try:
             yield
         finally:
-            runtime.stop_accepting()
+            app.state.doors.stop()
             await asyncio.to_thread(runtime.close)
             await starting
             app.state.doors.quick.close()
@@ -76,7 +76,10 @@ def create_app(
     errors.install(app)
     settings = runtime.settings
     app.add_middleware(
-        Guard, allowed_hosts=[*settings.allowed_hosts, settings.host], max_body_bytes=server.max_body_bytes
+        Guard,
+        allowed_hosts=[*settings.allowed_hosts, settings.host],
+        max_body_bytes=server.max_body_bytes,
+        is_stopping=lambda: runtime.phase == "stopping",
     )
     return app
 

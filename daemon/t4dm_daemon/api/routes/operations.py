@@ -13,7 +13,7 @@ from t4dm.sdk import models as m
 from t4dm_daemon.api.codec import StrictRoute, answer, json_line, memory_payload
 from t4dm_daemon.api.deps import Doors, ReachedDoors
 from t4dm_daemon.api.errors import documented
-from t4dm_daemon.core.errors import StorageClosedError
+from t4dm_daemon.core.errors import BusyError, StorageClosedError
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operations"], route_class=StrictRoute)
@@ -109,5 +109,5 @@ async def _chunks(at: Doors, lines: Iterator[bytes]) -> AsyncIterator[bytes]:
     try:
         while chunk := await at.bulk.run(take):
             yield chunk
-    except StorageClosedError:  # without its last line the stream says itself that it was cut short
+    except (BusyError, StorageClosedError):  # without its last line the stream says itself that it was cut short
         logger.warning("export cut short: a space was deleted, or the daemon is stopping")

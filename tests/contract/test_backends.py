@@ -48,6 +48,25 @@ def test_dedup_can_be_turned_off_and_ids_are_never_deduplicated(backend: MemoryB
     assert [backend.store(text).status for text in texts] == ["created"] * 5
 
 
+def test_a_text_that_was_true_once_is_stored_again_when_it_is_true_anew(backend: MemoryBackend, space: str) -> None:
+    text = "Bob lives in Rome"
+    times = [(2020, 2023), (2025, None), (2026, None), (2022, 2024)]
+    stored = [
+        backend.store(
+            m.StoreRequest(
+                content=text,
+                space=space,
+                valid_from=datetime(start, 1, 1, tzinfo=UTC),
+                valid_to=None if end is None else datetime(end, 1, 1, tzinfo=UTC),
+            )
+        )
+        for start, end in times
+    ]
+
+    assert [one.status for one in stored] == ["created", "created", "duplicate", "duplicate"]
+    assert [stored[2].id, stored[3].id] == [stored[1].id, stored[0].id]
+
+
 def test_batch_is_all_or_nothing_and_in_order(backend: MemoryBackend, space: str) -> None:
     answer = backend.batch(
         m.BatchRequest(

@@ -173,11 +173,7 @@ class MemoryService:
                     for record, old, item in zip(given, current, fresh, strict=True)
                 ]
                 if known is None:  # a text that turned out not to be known any more is embedded at the next attempt
-                    known = {
-                        at
-                        for at, item in enumerate(items)
-                        if deduplicated[at] and handle.backend.find_hash(item.content_hash) is not None
-                    }
+                    known = {at for at, item in enumerate(items) if deduplicated[at] and _is_known(handle, item)}
                 items = self._embedded(handle, given, items, current, known, bulk=bulk)
                 writes = [
                     Write(
@@ -467,6 +463,11 @@ class MemoryService:
 
 def _not_found(memory_id: str, space: str) -> NotFoundError:
     return NotFoundError(f"there is no memory {memory_id!r} in space {space!r}", id=memory_id, space=space)
+
+
+def _is_known(handle: SpaceHandle, item: Item) -> bool:
+    found = handle.backend.find_hash(item.content_hash, valid_from=item.valid_from, valid_to=item.valid_to)
+    return found is not None
 
 
 def _expected(on_conflict: m.OnConflict, current: Item | None) -> int | None:

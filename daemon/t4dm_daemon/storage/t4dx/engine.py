@@ -485,12 +485,12 @@ class T4DXEngine:
             with_vectors=with_vectors,
         )
 
-    def find_hash(self, content_hash: int) -> str | None:
-        """Return the id of a current item with this content hash, None if there is none."""
+    def find_hash(self, content_hash: int, *, valid_from: int = UNBOUNDED, valid_to: int = OPEN) -> str | None:
+        """Return the id of a current item with this content hash that is true within the interval, None if none is."""
         self._require_open()
         if not 0 < content_hash < 2**64:
             return None  # 0 stands for no hash
-        found = self._state.current_with_hash(content_hash, self._clock.now())
+        found = self._state.current_with_hash(content_hash, self._clock.now(), valid=(valid_from, valid_to))
         return None if found is None else found[0]
 
     def history(self, item_id: str, *, with_vectors: bool = False) -> list[Item]:

@@ -151,6 +151,30 @@ def test_of_several_duplicates_the_first_inserted_is_named_wherever_it_lives(
     assert after_crash().find_hash(1) == "a"
 
 
+@pytest.mark.parametrize("is_flushed_between", [False, True])
+def test_a_duplicate_is_true_at_some_moment_of_the_new_one_also_after_a_replay(
+    open_engine: Open, after_crash: Open, is_flushed_between: bool
+) -> None:
+    engine = open_engine()
+    engine.insert([write("a", content_hash=1, valid_from=10, valid_to=20)])
+    if is_flushed_between:
+        engine.flush()
+
+    statuses = [
+        engine.insert([write(name, content_hash=1, valid_from=start, valid_to=end, dedup=True)]).outcomes[0].status
+        for name, start, end in (("b", 19, 30), ("c", 20, 30), ("d", 5, 10), ("e", 29, 40), ("f", 5, 8))
+    ]
+    at_once = [write("x", content_hash=2, valid_to=5), write("y", content_hash=2, valid_from=5, dedup=True)]
+    together = [one.status for one in engine.insert(at_once).outcomes]
+
+    assert statuses == ["duplicate", "created", "created", "duplicate", "duplicate"]
+    assert together == ["created", "created"]
+    assert engine.find_hash(1, valid_from=25) == "c"
+    assert engine.find_hash(1, valid_from=30) is None
+    found = after_crash().get(["a", "b", "c", "d", "e", "f", "x", "y"])
+    assert [one is not None for one in found] == [True, False, True, True, False, False, True, True]
+
+
 def test_an_edge_to_a_row_that_was_a_duplicate_is_refused(engine: T4DXEngine) -> None:
     engine.insert([write("a", content_hash=1)])
 

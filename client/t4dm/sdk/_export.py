@@ -2,7 +2,8 @@
 
 {"space": {"name": …, "embedder": …, …}}     before the memories of each space
 {"id": …, "space": "name", …}                a memory
-{"end": true, "count": 2}                    the last line: the number of memories; without it, some are missing
+{"edge": {"source": …, …}, "space": "name"}  a link, after the memories of its space
+{"end": true, "count": 2, "edges": 1}        the last line: how many memories and links; without it, some are missing
 """
 
 from __future__ import annotations
@@ -13,21 +14,29 @@ from typing import Final
 
 import pydantic
 
+from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import sentence
 from t4dm.sdk.errors import ProtocolError, TransportError
 
 _END: Final = b'{"end"'
 _SPACE: Final = re.compile(rb'\s*\{\s*"space"\s*:\s*\{')
+_EDGE: Final = re.compile(rb'\s*\{\s*"edge"\s*:\s*\{')
 
 
 class _End(pydantic.BaseModel):
     end: bool
     count: int
+    edges: int = 0
 
 
 class _SpaceLine(pydantic.BaseModel):
     space: m.Space
+
+
+class _EdgeLine(pydantic.BaseModel):
+    edge: g.Edge
+    space: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,7 @@ class ExportLine:
     """One line of an export: its bytes without the newline, and what they say; None for the last line."""
 
     raw: bytes
-    says: m.Memory | m.Space | None
+    says: m.Memory | m.Space | g.Edge | None
 
 
 class ExportReader:
@@ -48,7 +57,7 @@ class ExportReader:
     def __init__(self, url: str) -> None:
         self._url = url
         self._rest = bytearray()
-        self._count = 0
+        self._count = self._edges = 0
         self._is_complete = False
 
     def feed(self, chunk: bytes) -> list[ExportLine]:
@@ -84,10 +93,14 @@ class ExportReader:
                 return ExportLine(line, None)
             if _SPACE.match(line):
                 return ExportLine(line, _SpaceLine.model_validate_json(line).space)
+            if _EDGE.match(line):
+                edge = _EdgeLine.model_validate_json(line).edge
+                self._edges += 1
+                return ExportLine(line, edge)
             memory = m.Memory.model_validate_json(line)
         except pydantic.ValidationError as error:
             raise ProtocolError(
-                f"line {self._count + 1} of the export from {self._url} is not a memory: {sentence(error)}",
+                f"what follows {self._count} memories in the export from {self._url} is not one: {sentence(error)}",
                 code="protocol_error",
                 details={"line": self._count + 1},
             ) from error
@@ -95,9 +108,10 @@ class ExportReader:
         return ExportLine(line, memory)
 
     def _check_end(self, end: _End) -> None:
-        if not end.end or end.count != self._count:
+        if not end.end or (end.count, end.edges) != (self._count, self._edges):
             raise TransportError(
-                f"the export from {self._url} says it holds {end.count} memories, {self._count} arrived; run it again",
+                f"the export from {self._url} says it holds {end.count} memories and {end.edges} links, "
+                f"{self._count} and {self._edges} arrived; run it again",
                 code="export_cut",
                 details={"received": self._count, "promised": end.count},
             )

@@ -154,6 +154,8 @@ class RecordIn(Owner):
     expires_at: Time | None = Field(default=None, description="Hidden from then on.")
     ttl_s: Float | None = Field(default=None, gt=0, le=MAX_TTL_S, description="Seconds until it expires.")
     pinned: Bool = Field(default=False, description="Never forgotten by sleep.")
+    access_count: Int = Field(default=0, ge=0, lt=2**53, description="For imports: how often it was used.")
+    last_accessed: Time | None = Field(default=None, description="For imports: when it was last used.")
     dedup: Literal["exact", "off"] = Field(
         default="exact",
         description="exact: without an id, the same text of the same owner is not stored twice.",

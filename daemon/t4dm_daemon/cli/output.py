@@ -73,6 +73,10 @@ def memories(count: int) -> str:
     return "1 memory" if count == 1 else f"{count:,} memories"
 
 
+def links(count: int) -> str:
+    return "1 link" if count == 1 else f"{count:,} links"
+
+
 def line(text: str = "") -> None:
     print(safe(text))
 

@@ -17,7 +17,7 @@ from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm_daemon.core.clock import to_micros
 from t4dm_daemon.core.errors import BusyError, DaemonError
-from t4dm_daemon.core.item import Edge
+from t4dm_daemon.core.item import Edge, Item
 from t4dm_daemon.memory import records
 from t4dm_daemon.memory.graph import GraphService, Step, plain_edge
 from t4dm_daemon.memory.history import Event
@@ -199,7 +199,7 @@ class ServiceBackend(MemoryBackend):
         stream = self._service.export(space=space, with_vectors=include_vectors)
         while (entry := self._call(lambda: next(stream, None))) is not None:
             handle, item = entry
-            if item is not None:
+            if isinstance(item, Item):
                 yield records.to_model(item, handle.name, with_vector=include_vectors)
 
     def link(self, request: g.LinkRequest) -> int:

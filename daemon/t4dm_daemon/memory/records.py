@@ -71,6 +71,8 @@ def new_item(record: m.RecordIn, *, item_id: str, now: int, vector: Vector | Non
         importance=record.importance,
         kappa=record.kappa,
         pinned=record.pinned,
+        access_count=record.access_count,
+        last_accessed=_micros(record.last_accessed, UNBOUNDED),
         expires_at=expires_at,
         content_hash=content_hash(record.content, tuple(owner.values()), namespace),
         **owner,

@@ -33,7 +33,7 @@ from t4dm_daemon.core.errors import (
 )
 from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.core.ids import new_id
-from t4dm_daemon.core.item import MUTABLE_FIELDS, Item
+from t4dm_daemon.core.item import MUTABLE_FIELDS, Edge, Item
 from t4dm_daemon.memory import deletion, filters, records
 from t4dm_daemon.memory.history import Event, events
 from t4dm_daemon.memory.question import Understood, understand
@@ -438,8 +438,8 @@ class MemoryService:
 
     def export(
         self, *, space: str | None = None, with_vectors: bool = True
-    ) -> Iterator[tuple[SpaceHandle, Item | None]]:
-        """Yield every space, first by itself and then with each of its present memories in order of insertion.
+    ) -> Iterator[tuple[SpaceHandle, Item | Edge | None]]:
+        """Yield every space: by itself, with each of its present memories in order of insertion, with their links.
 
         Each space is read as of one moment. One that is deleted meanwhile ends early, with StorageClosedError.
         """
@@ -453,6 +453,8 @@ class MemoryService:
                 after = page.after
                 if after is None:
                     break
+            if handle.backend.stats()["edges"]:
+                yield from ((handle, edge) for edge in _links(handle, view))
 
     def _one(self, handle: SpaceHandle, memory_id: str, *, view: View, with_vectors: bool) -> Item:
         (item,) = handle.backend.get([memory_id], view=view, with_vectors=with_vectors)
@@ -468,6 +470,18 @@ def _not_found(memory_id: str, space: str) -> NotFoundError:
 def _is_known(handle: SpaceHandle, item: Item) -> bool:
     found = handle.backend.find_hash(item.content_hash, valid_from=item.valid_from, valid_to=item.valid_to)
     return found is not None
+
+
+def _links(handle: SpaceHandle, view: View) -> Iterator[Edge]:
+    """Yield the links of a space, by their sources in order of insertion."""
+    after: tuple[int, int] | None = None
+    while True:
+        page = handle.backend.scan(view=view, limit=_EXPORT_PAGE, after=after)
+        for item in page.items:
+            yield from handle.backend.edges(item.id, direction="out", view=view)
+        after = page.after
+        if after is None:
+            break
 
 
 def _expected(on_conflict: m.OnConflict, current: Item | None) -> int | None:

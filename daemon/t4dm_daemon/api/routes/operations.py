@@ -14,6 +14,8 @@ from t4dm_daemon.api.codec import StrictRoute, answer, json_line, memory_payload
 from t4dm_daemon.api.deps import Doors, ReachedDoors
 from t4dm_daemon.api.errors import documented
 from t4dm_daemon.core.errors import BusyError, StorageClosedError
+from t4dm_daemon.core.item import Edge
+from t4dm_daemon.memory.graph import plain_edge
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operations"], route_class=StrictRoute)
@@ -68,7 +70,10 @@ async def stats(request: Request, at: ReachedDoors) -> Response:
     responses={
         **documented(404),
         200: {
-            "description": 'A line for each space and each of its memories; last, `{"end": true, "count": n}`.',
+            "description": (
+                "A line for each space, each of its memories and each of their links; last, "
+                '`{"end": true, "count": n, "edges": m}`.'
+            ),
             "content": {"application/x-ndjson": {}},
         },
     },
@@ -79,7 +84,10 @@ async def export(
     space: Annotated[m.SpaceName | None, Query(description="Only this space; all when absent.")] = None,
     include_vectors: bool = True,
 ) -> Response:
-    """Stream every present memory as JSON lines, as of one moment. A stream without its last line was cut short."""
+    """Stream every present memory and link as JSON lines, as of one moment.
+
+    A stream without its last line was cut short.
+    """
     if space is not None:
         await at.quick.run(at.service.spaces.open, space)
     lines = _lines(at, space, include_vectors)
@@ -87,14 +95,18 @@ async def export(
 
 
 def _lines(at: Doors, space: str | None, include_vectors: bool) -> Iterator[bytes]:
-    count = 0
+    count = edges = 0
     for handle, item in at.service.export(space=space, with_vectors=include_vectors):
         if item is None:
             yield json_line({"space": at.runtime.space_model(handle).model_dump()})
             continue
+        if isinstance(item, Edge):
+            yield json_line({"edge": plain_edge(item), "space": handle.name})
+            edges += 1
+            continue
         yield json_line(memory_payload(item, handle.name, with_vector=include_vectors, packed=False))
         count += 1
-    yield json_line({"end": True, "count": count})
+    yield json_line({"end": True, "count": count, "edges": edges})
 
 
 async def _chunks(at: Doors, lines: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -103,6 +103,43 @@ def test_merge_keeps_what_is_not_given(backend: MemoryBackend, space: str) -> No
     assert backend.search(m.SearchRequest(query="text", space=space)).results[0].memory.id == "a"
 
 
+def test_storing_again_what_is_there_makes_no_version(backend: MemoryBackend, space: str) -> None:
+    record = m.RecordIn(
+        id="a", content="the cat sleeps", metadata={"x": [1]}, event_time=datetime(2024, 1, 1, tzinfo=UTC), pinned=True
+    )
+    backend.batch(m.BatchRequest(records=[record], space=space))
+    backend.touch(m.TouchRequest(ids=["a"], space=space))
+    other = record.model_copy(update={"id": "b"})
+
+    again = backend.batch(m.BatchRequest(records=[record, other], space=space)).results
+    merged = backend.batch(
+        m.BatchRequest(records=[m.RecordIn(id="a", pinned=True)], on_conflict="merge", space=space)
+    ).results
+    twice = backend.batch(
+        m.BatchRequest(records=[record, record.model_copy(update={"content": "it wakes"}), record], space=space)
+    ).results
+
+    assert [(one.status, one.version) for one in again] == [("duplicate", 1), ("created", 1)]
+    assert [(one.status, one.version) for one in merged] == [("duplicate", 1)]
+    assert [(one.status, one.version) for one in twice] == [("updated", 2), ("updated", 3), ("updated", 4)]
+    assert backend.get("b", space=space).access_count == 0
+    assert len(backend.history("b", space=space)) == 1
+
+
+def test_an_idempotency_key_of_a_purged_memory_says_that_it_is_gone(backend: MemoryBackend, space: str) -> None:
+    key = str(uuid.uuid4())
+    request = m.StoreRequest(content="once", space=space)
+    stored = backend.store(request, idempotency_key=key)
+    backend.delete(stored.id, space=space, purge=True)
+
+    with pytest.raises(ConflictError, match="has been purged") as gone:
+        backend.store(request, idempotency_key=key)
+
+    assert gone.value.code == "gone"
+    assert gone.value.details["id"] == stored.id
+    assert backend.store(request, idempotency_key=str(uuid.uuid4())).status == "created"
+
+
 def test_an_idempotency_key_returns_the_first_answer(backend: MemoryBackend, space: str) -> None:
     key = str(uuid.uuid4())
     request = m.StoreRequest(content="once", dedup="off", space=space)

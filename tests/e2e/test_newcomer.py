@@ -201,6 +201,10 @@ def test_an_export_carries_links_and_the_record_of_use(make_daemon: Callable[...
             one.model_dump(exclude=unstable) for one in memories
         ]
 
+    # what stands as it was exported is there already
+    again = _cli(second, "import", str(exported), "--batch-size", "2")["data"]
+    assert (again["updated"], again["duplicate"]) == (0, 6)  # type: ignore[index]
+
     # a link whose end is missing is left out and named; the others come
     lines = [line for line in exported.read_text().splitlines() if '"id":"storm"' not in line and '"end"' not in line]
     partial = tmp_path / "partial.jsonl"

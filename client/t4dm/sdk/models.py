@@ -234,7 +234,7 @@ class Memory(Answer):
     pinned: bool
     version: int
     status: Literal["created", "updated", "duplicate"] | None = Field(
-        default=None, description="After a store: what it did. duplicate: the text was known, nothing was added."
+        default=None, description="After a store: what it did. duplicate: it was known, nothing was added."
     )
 
 

@@ -9,7 +9,8 @@
     │   └── DimensionMismatchError a vector of another dimension than its space's
     ├── NotFoundError
     ├── ConflictError              a precondition of the write does not hold
-    │   └── IdempotencyMismatchError
+    │   ├── IdempotencyMismatchError
+    │   └── GoneError              the first answer to an idempotency key tells of what has been purged
     ├── EmbeddingError             the embedder failed or is not ready
     │   └── EmbedderMismatchError  the space was written by another embedder
     ├── MissingExtraError          an optional package is not installed; the message says how to install it
@@ -93,6 +94,10 @@ class ConflictError(DaemonError):
 
 class IdempotencyMismatchError(ConflictError):
     code = "idempotency_mismatch"
+
+
+class GoneError(ConflictError):
+    code = "gone"
 
 
 class EmbeddingError(DaemonError):

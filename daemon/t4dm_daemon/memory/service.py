@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -27,6 +28,7 @@ from t4dm_daemon.core.clock import OPEN, UNBOUNDED, to_micros
 from t4dm_daemon.core.errors import (
     ConflictError,
     DimensionMismatchError,
+    GoneError,
     InvalidInputError,
     NotFoundError,
     VectorRequiredError,
@@ -124,13 +126,29 @@ class MemoryService:
 
         Raises:
             InvalidInputError, DimensionMismatchError, ConflictError, EmbeddingError, StorageError.
+            GoneError: What the idempotency key stored has been purged.
         """
         token = _token(idempotency_key, request)
         handle, result = self._insert(request.space, [request], "replace", token, bulk=False)
         outcome = result.outcomes[0]
-        view = View(known_at=result.recorded_at, include_expired=True)  # as it was then, whatever others did since
-        item = self._one(handle, outcome.id, view=view, with_vectors=False)
-        return Stored(item, outcome)
+        return Stored(self._as_answered(handle, outcome, result.recorded_at), outcome)
+
+    def _as_answered(self, handle: SpaceHandle, outcome: Outcome, recorded_at: int) -> Item:
+        """Return a memory as it was when it was stored, whatever others did since. Raises GoneError."""
+        view = View(known_at=recorded_at, include_expired=True)
+        try:
+            (item,) = handle.backend.get([outcome.id], view=view)
+        except InvalidInputError:  # that moment was purged; the memory may be there all the same
+            (item,) = handle.backend.get([outcome.id], view=View(include_expired=True))
+            item = item if item is not None and item.version == outcome.version else None
+        if item is None:
+            raise GoneError(
+                f"memory {outcome.id!r} was stored, and has been purged since; "
+                "to store it anew, take another idempotency key",
+                id=outcome.id,
+                space=handle.name,
+            )
+        return item
 
     def batch(self, request: m.BatchRequest, *, idempotency_key: str | None = None) -> InsertResult:
         """Store many memories, all or none.
@@ -163,11 +181,13 @@ class MemoryService:
             _check_dimension(handle, item.vector, record=at)
         deduplicated = [record.id is None and record.dedup == "exact" for record in given]
         known: set[int] | None = None
+        times_named = Counter(ids)
         for lost in range(MAX_ATTEMPTS):
             with self._turns.attempt(lost):
-                current: list[Item | None] = [None] * len(given)
-                if on_conflict == "merge":
-                    current = handle.backend.get(ids, view=View(include_expired=True), with_vectors=True)
+                there: list[Item | None] = [None] * len(given)
+                if on_conflict != "error" and any(record.id is not None for record in given):
+                    there = handle.backend.get(ids, view=View(include_expired=True), with_vectors=True)
+                current = there if on_conflict == "merge" else [None] * len(given)
                 items = [
                     item if old is None else records.merged_item(record, old, item)
                     for record, old, item in zip(given, current, fresh, strict=True)
@@ -175,8 +195,15 @@ class MemoryService:
                 if known is None:  # a text that turned out not to be known any more is embedded at the next attempt
                     known = {at for at, item in enumerate(items) if deduplicated[at] and _is_known(handle, item)}
                 items = self._embedded(handle, given, items, current, known, bulk=bulk)
+                same = {
+                    at
+                    for at, (record, item, old) in enumerate(zip(given, items, there, strict=True))
+                    if old is not None and times_named[old.id] == 1 and records.is_same(record, old, item)
+                }
                 writes = [
-                    Write(
+                    _confirmed(there[at])
+                    if at in same
+                    else Write(
                         item,
                         expected_version=_expected(on_conflict, old),
                         dedup=deduplicated[at],
@@ -188,11 +215,11 @@ class MemoryService:
                 try:
                     result = handle.backend.insert(writes, token=token)
                 except ConflictError as error:
-                    if error.code != ConflictError.code or not (known or on_conflict == "merge"):
+                    if error.code != ConflictError.code or not (known or same or on_conflict == "merge"):
                         raise
                     known = set()
                     continue
-            self._touch_duplicates(handle, result)
+            self._touch_duplicates(handle, result, deduplicated)
             return handle, result
         raise ConflictError("these memories keep changing; try again")
 
@@ -235,10 +262,15 @@ class MemoryService:
                 items[at] = dataclasses.replace(items[at], vector=vector)
         return items
 
-    def _touch_duplicates(self, handle: SpaceHandle, result: InsertResult) -> None:
+    def _touch_duplicates(self, handle: SpaceHandle, result: InsertResult, deduplicated: Sequence[bool]) -> None:
+        """Record that a text was told again; not that a memory was stored again as it is."""
         if result.replayed:
             return
-        known = [outcome.id for outcome in result.outcomes if outcome.status == "duplicate"]
+        known = [
+            outcome.id
+            for outcome, is_text in zip(result.outcomes, deduplicated, strict=True)
+            if is_text and outcome.status == "duplicate"
+        ]
         if known:
             self._touch(handle, known)
 
@@ -465,6 +497,12 @@ class MemoryService:
 
 def _not_found(memory_id: str, space: str) -> NotFoundError:
     return NotFoundError(f"there is no memory {memory_id!r} in space {space!r}", id=memory_id, space=space)
+
+
+def _confirmed(item: Item | None) -> Write:
+    """Return the write of what is there already, which writes nothing while it is."""
+    assert item is not None
+    return Write(Item(id=item.id), expected_version=item.version, unchanged=True)
 
 
 def _is_known(handle: SpaceHandle, item: Item) -> bool:

@@ -52,6 +52,8 @@ class Write:
             moment at which this one is, write nothing for this one and report that item as `duplicate`.
         only_duplicate: With `dedup`: refuse (ConflictError) unless it is a duplicate. For an item whose text
             was known a moment ago, so that nobody computed its vector.
+        unchanged: With `expected_version`: write nothing, and report the item as `duplicate`. For an item that is
+            there already, equal in all that is given.
         carry: Learning state (`core.item.MUTABLE_FIELDS`) that the new version of a current item takes from
             the old one as it is at that moment, not from `item`: what was changed in place in between stays.
     """
@@ -60,6 +62,7 @@ class Write:
     expected_version: int | None = None
     dedup: bool = False
     only_duplicate: bool = False
+    unchanged: bool = False
     carry: frozenset[str] = frozenset()
 
 

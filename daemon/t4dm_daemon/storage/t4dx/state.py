@@ -56,6 +56,7 @@ from t4dm_daemon.storage.t4dx.wal import Record
 
 TOKEN_LIFE_US: Final = 24 * 3600 * 1_000_000
 ONLY_DUPLICATE: Final = 2
+UNCHANGED: Final = 3
 _CREATED_AT: Final = GIVEN.index("created_at")
 _CONTENT_HASH: Final = GIVEN.index("content_hash")
 _VALID_FROM: Final = GIVEN.index("valid_from")
@@ -193,6 +194,9 @@ class SpaceState:
                     expected=row.expected_version,
                     found=version if is_open else 0,
                 )
+            if row.dedup == UNCHANGED:
+                plan.append((row.id, version))
+                continue
             content_hash = row.given[_CONTENT_HASH]
             duplicate = None
             if row.dedup and content_hash:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import threading
 from collections.abc import Callable
@@ -173,6 +174,30 @@ def test_a_duplicate_is_true_at_some_moment_of_the_new_one_also_after_a_replay(
     assert engine.find_hash(1, valid_from=30) is None
     found = after_crash().get(["a", "b", "c", "d", "e", "f", "x", "y"])
     assert [one is not None for one in found] == [True, False, True, True, False, False, True, True]
+
+
+def test_a_write_of_what_is_there_is_reported_and_refused_once_it_has_changed(
+    open_engine: Open, after_crash: Open
+) -> None:
+    engine = open_engine()
+    engine.insert([write("a", "one")])
+    confirmed = dataclasses.replace(write("a", expected=1), unchanged=True)
+
+    result = engine.insert([confirmed, write("b")])
+    engine.insert([write("a", "two")])
+    with pytest.raises(ConflictError):
+        engine.insert([confirmed, write("c")])
+
+    assert [(one.id, one.status, one.version) for one in result.outcomes] == [
+        ("a", "duplicate", 1),
+        ("b", "created", 1),
+    ]
+    for one in (engine, after_crash()):
+        assert [item and (item.content, item.version) for item in one.get(["a", "b", "c"])] == [
+            ("two", 2),
+            ("", 1),
+            None,
+        ]
 
 
 def test_an_edge_to_a_row_that_was_a_duplicate_is_refused(engine: T4DXEngine) -> None:

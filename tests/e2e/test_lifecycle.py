@@ -137,6 +137,7 @@ def test_a_second_daemon_on_the_directory_is_refused_by_name_of_the_first(make_d
     second = _serve(daemon, "--port", "0")
 
     assert second.returncode == 1
+    assert second.stdout == ""  # it never said that it listens
     assert daemon.url in second.stderr
     assert str(daemon.process.pid) in second.stderr
     assert "Traceback" not in second.stderr
@@ -181,15 +182,18 @@ def test_an_address_beyond_this_machine_is_refused(make_daemon: MakeDaemon, host
         ("T4DM_PORT", "99999", "T4DM_PORT"),
         ("T4DM_STORAGE__SYNC", "sometimes", "T4DM_STORAGE__SYNC"),
         ("T4DM_EMBEDDING_MODEL", "minilmm", "minilm"),
+        ("T4DM_EMBEDDING_MODEL", "no/such-model", "HF_HUB_OFFLINE"),
         ("T4DM_STORAGE_PATH", "/dev/null/store", "T4DM_STORAGE_PATH"),
+        ("T4DM_API_KEYS", "secret", "has no API keys"),
     ],
 )
 def test_a_wrong_setting_is_named(make_daemon: MakeDaemon, name: str, value: str, says: str) -> None:
     daemon = make_daemon()
-    daemon.env[name] = value
+    daemon.env |= {name: value, "HF_HUB_OFFLINE": "1"}
     refused = _serve(daemon, *([] if name == "T4DM_PORT" else ["--port", "0"]))
     assert refused.returncode in (1, 2)
     assert says in refused.stderr
+    assert "secret" not in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

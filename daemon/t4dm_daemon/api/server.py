@@ -53,7 +53,7 @@ class DaemonServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
+        if self.started and not self.should_exit:
             print(self._announcement, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -113,6 +113,12 @@ def serve(*, announce_json: bool = False, **overrides: Any) -> int:
     logs.configure(level=settings.log_level, style=settings.log_format)
     for sentence in unknown_variables(os.environ):
         logger.warning(sentence)
+    if os.environ.get("T4DM_API_KEYS"):
+        _complain(
+            "T4DM_API_KEYS is set, but this version has no API keys: it would serve everyone on this machine. "
+            "Unset it to start without keys"
+        )
+        return 2
     if not _is_loopback(settings.host):
         _complain(
             f"refusing to listen on {settings.host}: only loopback addresses are allowed while there are no API keys; "

@@ -299,9 +299,12 @@ class EmbeddingQueue:
         try:
             self._embedder.load()
             failure = None
+        except DaemonError as error:  # its own sentence says all; who waits for the embedder tells it
+            logger.debug("embedder not loaded", exc_info=True)
+            failure = error.message
         except Exception as error:
             logger.exception("embedder not loaded", extra={"embedder": self._embedder.name})
-            failure = error.message if isinstance(error, DaemonError) else f"{type(error).__name__}: {error}"
+            failure = f"{type(error).__name__}: {error}"
         with self._lock:
             if not self._is_closed:
                 self._state, self._error = ("ready", None) if failure is None else ("failed", failure)

@@ -108,6 +108,15 @@ def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in before}
 
 
+@pytest.mark.parametrize("text", ["3", "{}", "[1]", '{"format": null}', "not json", '{"format": 2, "store_id": 5}'])
+def test_a_damaged_format_is_corruption_in_words(tmp_path: Path, text: str) -> None:
+    Database(tmp_path).close()
+    (tmp_path / "FORMAT").write_text(text)
+
+    with pytest.raises(CorruptionError, match="FORMAT: this file is damaged: it holds no format and store_id; restore"):
+        Database(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["FORMAT", "CATALOG"])
 def test_a_missing_format_or_catalog_is_refused_and_not_made_anew(tmp_path: Path, name: str) -> None:
     with Database(tmp_path) as database:

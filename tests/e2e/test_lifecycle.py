@@ -217,11 +217,14 @@ def test_another_embedder_is_refused_and_both_are_named(make_daemon: MakeDaemon)
 
 def test_a_store_without_memories_takes_another_embedder(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(model="hashing").start()
+    with daemon.client() as client:
+        client.create_space("notes")
     assert daemon.terminate() == 0
     daemon.env["T4DM_EMBEDDING_MODEL"] = "minilm"
     daemon.start()
     with daemon.client() as client:
-        assert client.get_space("default").dimension == 384
+        assert [(one.name, one.dimension) for one in client.list_spaces()] == [("default", 384), ("notes", 384)]
+    assert "another model from now on space=notes" in daemon.output
 
 
 def test_it_answers_health_and_refuses_work_until_it_is_ready(make_daemon: MakeDaemon) -> None:

@@ -93,6 +93,7 @@ def test_a_hub_is_asked_once_and_offline_is_told_from_missing(
 
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    answer_of_hub(monkeypatch, httpx.Response(200))
 
     with pytest.raises(EmbeddingError, match=r"pip install 't4dm\[daemon\]'"):
         SentenceTransformerEmbedder("BAAI/bge-m3").load()

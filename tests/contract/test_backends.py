@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -124,6 +126,28 @@ def test_storing_again_what_is_there_makes_no_version(backend: MemoryBackend, sp
     assert [(one.status, one.version) for one in twice] == [("updated", 2), ("updated", 3), ("updated", 4)]
     assert backend.get("b", space=space).access_count == 0
     assert len(backend.history("b", space=space)) == 1
+
+
+@pytest.mark.parametrize("key", ["", "schlüssel", "k" * 5000, "a\nb", 5])
+def test_a_key_that_no_header_can_carry_is_refused(backend: MemoryBackend, space: str, key: Any) -> None:
+    with pytest.raises(ValidationError, match="idempotency key"):
+        backend.store(m.StoreRequest(content="x", space=space), idempotency_key=key)
+
+
+@pytest.mark.parametrize("wrong", ["", None, 5, "x" * 513, "\ud800"])
+def test_what_is_no_id_is_refused_and_not_looked_for(backend: MemoryBackend, wrong: Any) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: backend.get(wrong),
+        lambda: backend.update(wrong, m.UpdateRequest(content="x")),
+        lambda: backend.delete(wrong),
+        lambda: backend.history(wrong),
+        lambda: backend.get("a", space=wrong),
+        lambda: backend.get_space(wrong),
+        lambda: backend.delete_space(wrong),
+    ]
+    for call in calls:
+        with pytest.raises(ValidationError):
+            call()
 
 
 def test_an_idempotency_key_of_a_purged_memory_says_that_it_is_gone(backend: MemoryBackend, space: str) -> None:

@@ -63,13 +63,13 @@ def store(request: m.StoreRequest, idempotency_key: str | None) -> Call[m.Memory
         f"{_MEMORY}/store",
         answer_as(m.Memory),
         body=request,
-        idempotency_key=_checked_key(idempotency_key),
+        idempotency_key=checked_key(idempotency_key),
         is_repeatable=True,
     )
 
 
 def batch(request: m.BatchRequest) -> Call[m.BatchAnswer]:
-    key = None if request.idempotency_key is not None else _checked_key(None)
+    key = None if request.idempotency_key is not None else checked_key(None)
     return Call(
         "POST", f"{_MEMORY}/batch", answer_as(m.BatchAnswer), body=request, idempotency_key=key, is_repeatable=True
     )
@@ -221,7 +221,7 @@ def raw(
         lambda response: decode_any(response) if response.content else None,
         params=texts,
         body=json,
-        idempotency_key=None if idempotency_key is None else _checked_key(idempotency_key),
+        idempotency_key=None if idempotency_key is None else checked_key(idempotency_key),
         is_repeatable=verb in _READING or idempotency_key is not None,
     )
 
@@ -251,20 +251,23 @@ def _segment(text: str) -> str:
 
 
 def memory_path(memory_id: str) -> str:
+    if not isinstance(memory_id, str):
+        raise ValidationError(f"an id is a string, not {type(memory_id).__name__}", code="validation_error")
     if not memory_id:
         raise ValidationError("an id is not empty", code="validation_error")
     return f"{_MEMORY}/{_segment(memory_id)}"
 
 
 def _space(name: str) -> str:
-    if not name:
-        raise ValidationError("the name of a space is not empty", code="validation_error")
+    if not isinstance(name, str) or not name:
+        raise ValidationError("the name of a space is a string, and not empty", code="validation_error")
     return f"{_SPACES}/{_segment(name)}"
 
 
 def in_space(space: str) -> dict[str, str]:
-    if not space:
-        raise ValidationError("the name of a space is not empty", code="validation_error")
+    if not isinstance(space, str) or not space:
+        raise ValidationError("the name of a space is a string, and not empty", code="validation_error")
+    _segment(space)  # refuses what is not Unicode
     return {"space": space}
 
 
@@ -276,11 +279,11 @@ def time_text(moment: datetime) -> str:
     return zoned.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _checked_key(key: str | None) -> str:
+def checked_key(key: str | None) -> str:
     """Return the key, or a fresh one, so that a request whose answer got lost can be sent again."""
     if key is None:
         return uuid4().hex
-    if not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+    if not isinstance(key, str) or not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
         raise ValidationError(
             f"an idempotency key has 1 to {_MAX_KEY} printable ASCII characters", code="validation_error"
         )

@@ -21,6 +21,7 @@
         ├── WalError               the log could not be written; the write is not acknowledged
         │   └── StorageFullError
         ├── StorageClosedError
+        │   └── SpaceDeletedError  the space is not there any more: a NotFoundError for callers
         ├── StorageLockedError     another process owns the directory
         ├── SourceError            another store, which is loaded from, failed or could not be opened
         └── FormatError            written by a format this version does not read
@@ -153,6 +154,11 @@ class StorageFullError(WalError):
 class StorageClosedError(StorageError):
     code = "storage_closed"
     status = 503
+
+
+class SpaceDeletedError(StorageClosedError):
+    code = "not_found"
+    status = 404
 
 
 class StorageLockedError(StorageError):

@@ -329,7 +329,7 @@ class Database:
             self._save_catalog({"next": self._catalog["next"], "spaces": spaces})
             engine = self._engines[name]
             self._engines = {other: one for other, one in self._engines.items() if other != name}
-        engine.close(discard=True)
+        engine.close(discard=True, deleted_as=name)
         self._fs.remove_tree(self._directory(entry["directory"]))
 
     # All of it ----------------------------------------------------------------------------------------

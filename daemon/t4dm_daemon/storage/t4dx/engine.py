@@ -36,6 +36,7 @@ from t4dm_daemon.core.errors import (
     DaemonError,
     DimensionMismatchError,
     InvalidInputError,
+    SpaceDeletedError,
     StorageClosedError,
     StorageError,
 )
@@ -151,6 +152,7 @@ class T4DXEngine:
         self._commit_lock = threading.Lock()
         self._apply_lock = threading.Lock()
         self._is_closed = False
+        self._deleted_as: str | None = None
         self._log_bytes = 0
         self._pid = os.getpid()
         self._fs.make_directory(root)
@@ -272,8 +274,12 @@ class T4DXEngine:
 
     def _submit(self, kind: int, body: bytes, meaning: Any) -> Any:
         self._require_writable()
-        self._flusher.wait_for_room()
-        return self._queue.submit(Command(kind, body, meaning))
+        try:
+            self._flusher.wait_for_room()
+            return self._queue.submit(Command(kind, body, meaning))
+        except StorageClosedError:
+            self._require_open()  # says why
+            raise
 
     def _carry_out(self, group: Sequence[Command]) -> None:
         """Log and apply a group of commands. Called by the commit leader."""
@@ -594,6 +600,8 @@ class T4DXEngine:
     def _require_open(self) -> None:
         if self._pid != os.getpid():
             raise StorageError("this store was opened by the parent process; open it after the fork")
+        if self._is_closed and self._deleted_as is not None:
+            raise SpaceDeletedError(f"there is no space {self._deleted_as!r}: it was deleted", space=self._deleted_as)
         if self._is_closed:
             raise StorageClosedError("the store is closed")
 
@@ -708,17 +716,19 @@ class T4DXEngine:
 
     # The end ------------------------------------------------------------------------------------------
 
-    def close(self, *, discard: bool = False) -> None:
+    def close(self, *, discard: bool = False, deleted_as: str | None = None) -> None:
         """Flush and release everything. Safe to call twice; a failed flush is logged, for the log has it all.
 
         Args:
             discard: Write nothing more: the files are about to be removed.
+            deleted_as: The name of the space, when it is deleted: calls raise SpaceDeletedError from now on.
         """
         if self._pid != os.getpid():
             return
         with self._apply_lock:
             if self._is_closed:
                 return
+            self._deleted_as = deleted_as
             self._is_closed = True
         self._queue.close()
         self._compactor.close()

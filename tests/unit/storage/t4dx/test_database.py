@@ -14,6 +14,7 @@ from t4dm_daemon.core.errors import (
     CorruptionError,
     FormatError,
     NotFoundError,
+    SpaceDeletedError,
     StorageClosedError,
     StorageError,
     StorageLockedError,
@@ -93,6 +94,17 @@ def test_a_forked_child_neither_uses_nor_unlocks_its_parents_store(tmp_path: Pat
     with pytest.raises(StorageLockedError):
         Database(tmp_path)
     database.close()
+
+
+def test_a_space_that_was_deleted_under_its_user_is_named_as_not_there(tmp_path: Path) -> None:
+    with Database(tmp_path) as database:
+        engine = database.create_space("notes")
+        database.delete_space("notes")
+
+        for call in (lambda: engine.insert([write("a")]), lambda: engine.get(["a"]), engine.flush):
+            with pytest.raises(SpaceDeletedError, match="there is no space 'notes': it was deleted") as gone:
+                call()
+            assert (gone.value.code, gone.value.status) == ("not_found", 404)
 
 
 def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:

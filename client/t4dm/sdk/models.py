@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, Strict, model_validator
+from pydantic import ConfigDict, Field, JsonValue, Strict, field_validator, model_validator
 
 from t4dm.sdk.model_bases import Answer, Request
 from t4dm.sdk.search_models import Mmr, SearchWeights
@@ -264,6 +264,19 @@ class UpdateRequest(Request):
     expected_version: Annotated[int, Strict(), Field(ge=1)] | None = Field(
         default=None, description="Refuse (409) unless this is the current version."
     )
+
+    @field_validator("content", "vector", "kind", "event_time", "importance", "kappa", "pinned", mode="before")
+    @classmethod
+    def _kept(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("it cannot be null: leave it out to keep it")
+        return value
+
+    @model_validator(mode="after")
+    def _merged(self) -> UpdateRequest:
+        if "metadata" in self.model_fields_set and self.metadata is None and self.metadata_mode == "merge":
+            raise ValueError("metadata: it cannot be null: leave it out to keep it, or replace it")
+        return self
 
 
 class GetRequest(Request):

@@ -22,12 +22,14 @@ router = APIRouter(tags=["operations"], route_class=StrictRoute)
 _LINES_PER_CHUNK = 200
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=m.Health, responses=documented(), summary="Is the process up?")
 async def healthz(request: Request, at: ReachedDoors) -> Response:
     """Answer at once, whatever else is going on."""
     return answer(request, lambda _: at.runtime.health().model_dump())
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=m.Readiness,

@@ -250,22 +250,25 @@ def _segment(text: str) -> str:
         ) from None
 
 
+def _is_text(value: object) -> bool:
+    """Return whether it is a string that is not empty: callers without a type checker give anything."""
+    return isinstance(value, str) and value != ""
+
+
 def memory_path(memory_id: str) -> str:
-    if not isinstance(memory_id, str):
-        raise ValidationError(f"an id is a string, not {type(memory_id).__name__}", code="validation_error")
-    if not memory_id:
-        raise ValidationError("an id is not empty", code="validation_error")
+    if not _is_text(memory_id):
+        raise ValidationError("an id is a string, and not empty", code="validation_error")
     return f"{_MEMORY}/{_segment(memory_id)}"
 
 
 def _space(name: str) -> str:
-    if not isinstance(name, str) or not name:
+    if not _is_text(name):
         raise ValidationError("the name of a space is a string, and not empty", code="validation_error")
     return f"{_SPACES}/{_segment(name)}"
 
 
 def in_space(space: str) -> dict[str, str]:
-    if not isinstance(space, str) or not space:
+    if not _is_text(space):
         raise ValidationError("the name of a space is a string, and not empty", code="validation_error")
     _segment(space)  # refuses what is not Unicode
     return {"space": space}
@@ -283,7 +286,7 @@ def checked_key(key: str | None) -> str:
     """Return the key, or a fresh one, so that a request whose answer got lost can be sent again."""
     if key is None:
         return uuid4().hex
-    if not isinstance(key, str) or not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+    if not _is_text(key) or not (len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
         raise ValidationError(
             f"an idempotency key has 1 to {_MAX_KEY} printable ASCII characters", code="validation_error"
         )

@@ -18,7 +18,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -99,31 +99,29 @@ class Runtime:
 
     # Life ---------------------------------------------------------------------------------------------
 
-    def start(self, *, owner: Mapping[str, Any] | None = None) -> None:
+    def start(self, *, owner: Mapping[str, Any] | None = None, on_claimed: Callable[[], None] | None = None) -> None:
         """Open the store, load the embedder, and become ready.
 
         Args:
             owner: Facts for whoever finds the directory locked, for example the URL.
+            on_claimed: Called when the directory is this process's own, before the store is recovered.
 
         Raises:
             StorageLockedError, StorageError, EmbeddingError, EmbedderMismatchError: It cannot serve; the reason
                 is also in `readiness()`.
         """
         try:
-            self._start(dict(owner or {}))
+            self._start(dict(owner or {}), on_claimed)
         except BaseException as error:
             self._reason = str(error)
             self._phase = "stopping" if self._is_closing else "failed"
             self._release()
             raise
 
-    def _start(self, owner: dict[str, Any]) -> None:
+    def _start(self, owner: dict[str, Any], on_claimed: Callable[[], None] | None) -> None:
         settings = self.settings
         store, embedding = settings.store, settings.embedding
         self._enter("recovering")
-        database = open_store(settings, owner=owner)
-        self._take_on(database)
-        self._enter("warming_up")
         embedder = make_embedder(
             settings.embedding_model,
             cache_dir=settings.cache,
@@ -131,6 +129,9 @@ class Runtime:
             base_url=embedding.base_url,
             api_key=embedding.api_key.get_secret_value() if embedding.api_key else None,
         )
+        database = open_store(settings, owner=owner, on_claimed=on_claimed)
+        self._take_on(database)
+        self._enter("warming_up")
         queue = EmbeddingQueue(
             embedder,
             cache=VectorCache(embedding.cache_bytes),
@@ -197,6 +198,14 @@ class Runtime:
             self._is_closing = True
             if self._phase != "failed":
                 self._phase = "stopping"
+
+    def interrupt(self) -> None:
+        """End what may take long: texts that wait for the embedder, and a compaction. Their callers learn of it."""
+        queue = self._queue
+        if self._maintenance is not None:
+            self._maintenance.stop()
+        if queue is not None:
+            queue.close()
 
     def close(self) -> None:
         """Flush, release the lock and every thread. Safe to call twice."""
@@ -353,12 +362,15 @@ class Runtime:
         )
 
 
-def open_store(settings: Settings, *, owner: Mapping[str, Any]) -> Database:
+def open_store(
+    settings: Settings, *, owner: Mapping[str, Any], on_claimed: Callable[[], None] | None = None
+) -> Database:
     """Open the store of these settings, and own it; made when absent.
 
     Args:
         settings: Say where it is and how it is kept.
         owner: Facts for whoever finds the directory locked.
+        on_claimed: Called when it is locked, before it is recovered.
 
     Raises:
         StorageLockedError, StorageError: It cannot be opened.
@@ -375,6 +387,7 @@ def open_store(settings: Settings, *, owner: Mapping[str, Any]) -> Database:
         language=settings.search.language,
         wal_key=wal_key(settings),
         owner=owner,
+        on_claimed=on_claimed,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -48,6 +50,25 @@ def test_dedup_can_be_turned_off_and_ids_are_never_deduplicated(backend: MemoryB
     assert [backend.store(text).status for text in texts] == ["created"] * 5
 
 
+def test_a_text_that_was_true_once_is_stored_again_when_it_is_true_anew(backend: MemoryBackend, space: str) -> None:
+    text = "Bob lives in Rome"
+    times = [(2020, 2023), (2025, None), (2026, None), (2022, 2024)]
+    stored = [
+        backend.store(
+            m.StoreRequest(
+                content=text,
+                space=space,
+                valid_from=datetime(start, 1, 1, tzinfo=UTC),
+                valid_to=None if end is None else datetime(end, 1, 1, tzinfo=UTC),
+            )
+        )
+        for start, end in times
+    ]
+
+    assert [one.status for one in stored] == ["created", "created", "duplicate", "duplicate"]
+    assert [stored[2].id, stored[3].id] == [stored[1].id, stored[0].id]
+
+
 def test_batch_is_all_or_nothing_and_in_order(backend: MemoryBackend, space: str) -> None:
     answer = backend.batch(
         m.BatchRequest(
@@ -82,6 +103,65 @@ def test_merge_keeps_what_is_not_given(backend: MemoryBackend, space: str) -> No
     assert answer.results[0].status == "updated"
     assert (merged.content, merged.metadata, merged.importance) == ("text", {"x": 1, "y": 3}, 0.9)
     assert backend.search(m.SearchRequest(query="text", space=space)).results[0].memory.id == "a"
+
+
+def test_storing_again_what_is_there_makes_no_version(backend: MemoryBackend, space: str) -> None:
+    record = m.RecordIn(
+        id="a", content="the cat sleeps", metadata={"x": [1]}, event_time=datetime(2024, 1, 1, tzinfo=UTC), pinned=True
+    )
+    backend.batch(m.BatchRequest(records=[record], space=space))
+    backend.touch(m.TouchRequest(ids=["a"], space=space))
+    other = record.model_copy(update={"id": "b"})
+
+    again = backend.batch(m.BatchRequest(records=[record, other], space=space)).results
+    merged = backend.batch(
+        m.BatchRequest(records=[m.RecordIn(id="a", pinned=True)], on_conflict="merge", space=space)
+    ).results
+    twice = backend.batch(
+        m.BatchRequest(records=[record, record.model_copy(update={"content": "it wakes"}), record], space=space)
+    ).results
+
+    assert [(one.status, one.version) for one in again] == [("duplicate", 1), ("created", 1)]
+    assert [(one.status, one.version) for one in merged] == [("duplicate", 1)]
+    assert [(one.status, one.version) for one in twice] == [("updated", 2), ("updated", 3), ("updated", 4)]
+    assert backend.get("b", space=space).access_count == 0
+    assert len(backend.history("b", space=space)) == 1
+
+
+@pytest.mark.parametrize("key", ["", "schlüssel", "k" * 5000, "a\nb", 5])
+def test_a_key_that_no_header_can_carry_is_refused(backend: MemoryBackend, space: str, key: Any) -> None:
+    with pytest.raises(ValidationError, match="idempotency key"):
+        backend.store(m.StoreRequest(content="x", space=space), idempotency_key=key)
+
+
+@pytest.mark.parametrize("wrong", ["", None, 5, "x" * 513, "\ud800"])
+def test_what_is_no_id_is_refused_and_not_looked_for(backend: MemoryBackend, wrong: Any) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: backend.get(wrong),
+        lambda: backend.update(wrong, m.UpdateRequest(content="x")),
+        lambda: backend.delete(wrong),
+        lambda: backend.history(wrong),
+        lambda: backend.get("a", space=wrong),
+        lambda: backend.get_space(wrong),
+        lambda: backend.delete_space(wrong),
+    ]
+    for call in calls:
+        with pytest.raises(ValidationError):
+            call()
+
+
+def test_an_idempotency_key_of_a_purged_memory_says_that_it_is_gone(backend: MemoryBackend, space: str) -> None:
+    key = str(uuid.uuid4())
+    request = m.StoreRequest(content="once", space=space)
+    stored = backend.store(request, idempotency_key=key)
+    backend.delete(stored.id, space=space, purge=True)
+
+    with pytest.raises(ConflictError, match="has been purged") as gone:
+        backend.store(request, idempotency_key=key)
+
+    assert gone.value.code == "gone"
+    assert gone.value.details["id"] == stored.id
+    assert backend.store(request, idempotency_key=str(uuid.uuid4())).status == "created"
 
 
 def test_an_idempotency_key_returns_the_first_answer(backend: MemoryBackend, space: str) -> None:

@@ -275,3 +275,50 @@ def test_a_host_that_only_begins_like_loopback_is_refused(http_client: httpx.Cli
         _check(http_client.get("/healthz", headers={"host": host}), 403, "forbidden")
     twice = [("host", "localhost"), ("origin", "http://localhost"), ("origin", "https://evil.example")]
     _check(http_client.get("/healthz", headers=twice), 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    "field", ["content", "vector", "kind", "event_time", "importance", "kappa", "pinned", "metadata"]
+)
+def test_null_for_a_field_that_cannot_be_null_is_refused_by_name(http_client: httpx.Client, field: str) -> None:
+    http_client.post(STORE, json={"id": "kept", "content": "as it was"})
+
+    answer = http_client.patch("/api/v1/memory/kept", json={field: None})
+
+    _check(answer, 422, "validation_error")
+    assert field in answer.json()["error"]["message"]
+
+
+def test_a_lone_surrogate_has_one_code_whatever_else_the_body_holds(http_client: httpx.Client) -> None:
+    for number in (b"1", b"12345678901234567890123"):
+        body = b'{"content": "\\ud800", "metadata": {"n": ' + number + b"}}"
+        _check(http_client.post(STORE, content=body, headers=_JSON), 400, "invalid_utf8")
+
+
+def test_a_compressed_body_is_refused_in_words(http_client: httpx.Client) -> None:
+    answer = http_client.post(STORE, content=b"\x1f\x8b", headers={**_JSON, "content-encoding": "gzip"})
+
+    _check(answer, 415, "unsupported_media_type")
+    assert "Content-Encoding 'gzip'" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/memory/list", {"filter": {"field": "a", "op": "x" * 100_000, "value": 1}}),
+        ("/api/v1/memory/list", {"filter": {"field": "." + "x" * 100_000, "op": "eq", "value": 1}}),
+        ("/api/v1/memory/list", {"y" * 100_000: 1}),
+        ("/api/v1/" + "z" * 10_000, {}),
+    ],
+)
+def test_an_error_does_not_repeat_a_long_text(http_client: httpx.Client, path: str, body: dict[str, object]) -> None:
+    answer = http_client.post(path, json=body)
+
+    assert 400 <= answer.status_code < 500
+    assert len(answer.content) < 4000
+
+
+def test_health_answers_head(http_client: httpx.Client) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = http_client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")

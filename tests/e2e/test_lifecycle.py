@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from t4dm.sdk import T4DMError, UnavailableError
+from t4dm.sdk import UnavailableError
 from t4dm.sdk import models as m
 from tests.support.daemon import Daemon
 
@@ -42,15 +43,13 @@ def test_a_signal_ends_it_with_code_0_and_frees_the_lock(make_daemon: MakeDaemon
     assert daemon.terminate() == 0
 
 
-def test_requests_under_way_do_not_hold_it_up(make_daemon: MakeDaemon) -> None:
+def test_a_request_under_way_is_told_that_the_daemon_stops_and_holds_nothing_up(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(model="minilm").start()
-    ended = threading.Event()
+    answers: list[httpx.Response] = []
+    body = {"records": [{"content": f"a long story number {n} " + "with many words " * 100} for n in range(2000)]}
 
     def import_much() -> None:
-        records = [m.RecordIn(content=f"a long story number {n} " + "with many words " * 100) for n in range(2000)]
-        with daemon.client(max_retries=0, timeout_s=60.0) as client, pytest.raises(T4DMError):
-            client.batch(m.BatchRequest(records=records))
-        ended.set()
+        answers.append(httpx.post(f"{daemon.url}/api/v1/memory/batch", json=body, timeout=60.0, trust_env=False))
 
     worker = threading.Thread(target=import_much)
     worker.start()
@@ -61,12 +60,53 @@ def test_requests_under_way_do_not_hold_it_up(make_daemon: MakeDaemon) -> None:
 
     assert daemon.terminate() == 0, daemon.output
 
-    assert time.monotonic() - started < 5.5
-    assert ended.wait(10.0)
-    worker.join()
+    assert time.monotonic() - started < 4.5  # promised: within 5 s
+    worker.join(10.0)
+    (answer,) = answers
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert answer.headers["x-request-id"]
+    assert answer.json()["error"]["code"] == "busy"
+    assert answer.json()["error"]["details"] == {"phase": "stopping"}
+    assert "Traceback" not in daemon.output
     daemon.start()
     with daemon.client() as client:
         assert client.stats().items == 0  # all or nothing: it was not acknowledged
+
+
+def test_a_request_whose_body_never_ends_is_told_that_the_daemon_stops(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon().start()
+    address = urlsplit(daemon.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10.0) as half:
+        half.sendall(b"POST /api/v1/memory/store HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{")
+        with daemon.client() as client:
+            client.health()
+
+        assert daemon.terminate() == 0, daemon.output
+
+        answer = half.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b'"phase":"stopping"' in answer
+    assert "Traceback" not in daemon.output
+
+
+def test_an_export_that_is_cut_off_lacks_its_last_line_and_leaves_no_traceback(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon().start()
+    with daemon.client() as client:
+        client.batch(
+            m.BatchRequest(records=[m.RecordIn(content=f"{n} " + "word " * 1000, embed=False) for n in range(5000)])
+        )
+    # Nobody reads on: the daemon has to wait.
+    with httpx.stream("GET", f"{daemon.url}/api/v1/export", timeout=60.0, trust_env=False) as answer:
+        arriving = answer.iter_raw()
+        received = next(arriving)
+
+        assert daemon.terminate() == 0, daemon.output
+
+        with contextlib.suppress(httpx.TransportError):
+            received += b"".join(arriving)
+    assert not received.rstrip().endswith(b'"count":5000}')
+    assert "Traceback" not in daemon.output
 
 
 def test_a_second_signal_ends_it_at_once(make_daemon: MakeDaemon) -> None:
@@ -97,6 +137,7 @@ def test_a_second_daemon_on_the_directory_is_refused_by_name_of_the_first(make_d
     second = _serve(daemon, "--port", "0")
 
     assert second.returncode == 1
+    assert second.stdout == ""  # it never said that it listens
     assert daemon.url in second.stderr
     assert str(daemon.process.pid) in second.stderr
     assert "Traceback" not in second.stderr
@@ -180,15 +221,18 @@ def test_an_address_beyond_this_machine_is_refused(make_daemon: MakeDaemon, host
         ("T4DM_PORT", "99999", "T4DM_PORT"),
         ("T4DM_STORAGE__SYNC", "sometimes", "T4DM_STORAGE__SYNC"),
         ("T4DM_EMBEDDING_MODEL", "minilmm", "minilm"),
+        ("T4DM_EMBEDDING_MODEL", "no/such-model", "HF_HUB_OFFLINE"),
         ("T4DM_STORAGE_PATH", "/dev/null/store", "T4DM_STORAGE_PATH"),
+        ("T4DM_API_KEYS", "secret", "has no API keys"),
     ],
 )
 def test_a_wrong_setting_is_named(make_daemon: MakeDaemon, name: str, value: str, says: str) -> None:
     daemon = make_daemon()
-    daemon.env[name] = value
+    daemon.env |= {name: value, "HF_HUB_OFFLINE": "1"}
     refused = _serve(daemon, *([] if name == "T4DM_PORT" else ["--port", "0"]))
     assert refused.returncode in (1, 2)
     assert says in refused.stderr
+    assert "secret" not in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -212,11 +256,14 @@ def test_another_embedder_is_refused_and_both_are_named(make_daemon: MakeDaemon)
 
 def test_a_store_without_memories_takes_another_embedder(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(model="hashing").start()
+    with daemon.client() as client:
+        client.create_space("notes")
     assert daemon.terminate() == 0
     daemon.env["T4DM_EMBEDDING_MODEL"] = "minilm"
     daemon.start()
     with daemon.client() as client:
-        assert client.get_space("default").dimension == 384
+        assert [(one.name, one.dimension) for one in client.list_spaces()] == [("default", 384), ("notes", 384)]
+    assert "another model from now on space=notes" in daemon.output
 
 
 def test_it_answers_health_and_refuses_work_until_it_is_ready(make_daemon: MakeDaemon) -> None:

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from t4dm import T4DM
 from t4dm.sdk import NotFoundError, T4DMError
+from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from tests.support.daemon import Daemon
 
@@ -161,3 +163,57 @@ def test_an_export_restores_every_space_as_it_was(make_daemon: Callable[..., Dae
         ]
         found = client.search(m.SearchRequest(query="river stone", space="notes")).results
         assert [hit.memory.id for hit in found] == ["a"]
+
+
+def test_an_export_carries_links_and_the_record_of_use(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    first, second = make_daemon().start(), make_daemon().start()
+    then = datetime(2024, 5, 1, tzinfo=UTC)
+    with first.client() as client:
+        for space in ("default", "notes"):
+            records = [m.RecordIn(id=one, content=f"about {one}") for one in ("storm", "ferry", "pier")]
+            client.batch(m.BatchRequest(records=records, space=space))
+        edges = [
+            g.EdgeIn(source="ferry", target="storm", type="DERIVED_FROM", weight=0.25, created_at=then),
+            g.EdgeIn(source="storm", target="ferry", type="CAUSES"),
+        ]
+        client.link(g.LinkRequest(edges=edges))
+        client.link(g.LinkRequest(edges=[g.EdgeIn(source="pier", target="pier", type="USES")], space="notes"))
+        client.touch(m.TouchRequest(ids=["ferry"]))
+        client.touch(m.TouchRequest(ids=["ferry"]))
+        used = client.get("ferry")
+        links = client.links("ferry"), client.links("pier", space="notes")
+        memories = list(client.export())
+    exported = tmp_path / "all.jsonl"
+    written = _cli(first, "export", str(exported))["data"]
+    assert (written["count"], written["edges"]) == (6, 3)  # type: ignore[index]
+    assert json.loads(exported.read_text().splitlines()[-1]) == {"end": True, "count": 6, "edges": 3}
+
+    came = _cli(second, "import", str(exported))["data"]
+
+    assert (came["created"], came["linked"], came["links_left_out"]) == (6, 3, 0)  # type: ignore[index]
+    with second.client() as client:
+        assert (client.links("ferry"), client.links("pier", space="notes")) == links
+        assert {edge.created_at for edge in client.links("ferry")} > {then}
+        assert client.get("ferry").access_count == 2
+        assert client.get("ferry").last_accessed == used.last_accessed
+        unstable = {"recorded_at"}
+        assert [one.model_dump(exclude=unstable) for one in client.export()] == [
+            one.model_dump(exclude=unstable) for one in memories
+        ]
+
+    # what stands as it was exported is there already
+    again = _cli(second, "import", str(exported), "--batch-size", "2")["data"]
+    assert (again["updated"], again["duplicate"]) == (0, 6)  # type: ignore[index]
+
+    # a link whose end is missing is left out and named; the others come
+    lines = [line for line in exported.read_text().splitlines() if '"id":"storm"' not in line and '"end"' not in line]
+    partial = tmp_path / "partial.jsonl"
+    partial.write_text("\n".join([*lines, '{"end": true, "count": 4, "edges": 3}']) + "\n")
+    _cli(second, "delete", "--all", "--yes")
+
+    told = second.run_cli("import", str(partial))
+
+    assert told.returncode == 0
+    assert "2 links left out: there is no memory 'storm' at an end of them" in told.stderr
+    with second.client() as client:
+        assert client.stats().edges == 1

@@ -155,11 +155,12 @@ class EngineBesideModel(RuleBasedStateMachine):
                 for other in self.versions
                 if other.recorded_until == OPEN and other.id != one.item.id and other.expires_at > time
                 and other.content_hash == one.item.content_hash
+                and other.valid_from < one.item.valid_to and one.item.valid_from < other.valid_to
             ]  # fmt: skip
             if one.dedup and one.item.content_hash and same:
                 # Of several: a stored one before those of this batch, then the first inserted.
                 stored = [other for other in same if other.recorded_at < time]
-                best = min(stored, key=lambda other: other.seq) if stored else self.first_of_batch(same, batch)
+                best = min(stored, key=lambda other: other.seq) if stored else self.first_of_batch(same, time)
                 outcomes.append(Outcome(best.id, "duplicate", best.version))
                 continue
             last = max((other.version for other in self.versions if other.id == one.item.id), default=0)
@@ -179,9 +180,10 @@ class EngineBesideModel(RuleBasedStateMachine):
             outcomes.append(Outcome(one.item.id, "updated" if before else "created", last + 1))
         return outcomes
 
-    @staticmethod
-    def first_of_batch(same: list[Item], batch: list[Write]) -> Item:
-        order = [one.item.id for one in batch if one.item.content_hash == same[0].content_hash]
+    def first_of_batch(self, same: list[Item], time: int) -> Item:
+        order = [
+            one.id for one in self.versions if one.recorded_at == time and one.content_hash == same[0].content_hash
+        ]
         return min(same, key=lambda other: order.index(other.id))
 
     # What happens -------------------------------------------------------------------------------------
@@ -435,6 +437,9 @@ class EngineBesideModel(RuleBasedStateMachine):
             same = [one for one in self.visible(View()) if one.content_hash == hashed]
             first = min(same, key=lambda one: one.seq).id if same else None
             assert self.engine.find_hash(hashed) == first
+            then = [one for one in same if one.valid_to > 10]
+            first = min(then, key=lambda one: one.seq).id if then else None
+            assert self.engine.find_hash(hashed, valid_from=10) == first
         assert self.engine.stats()["items"] == len(self.visible(View()))
         assert self.engine.stats()["versions"] == len(self.versions)
 

@@ -271,25 +271,31 @@ def segment(text: str) -> str:
         ) from None
 
 
+def _is_text(value: object) -> bool:
+    """Return whether it is a string that is not empty: callers without a type checker give anything."""
+    return isinstance(value, str) and value != ""
+
+
 def memory_path(memory_id: str) -> str:
     return record_path(_MEMORY, memory_id)
 
 
 def record_path(place: str, record_id: str) -> str:
-    if not record_id:
-        raise ValidationError("an id is not empty", code="validation_error")
+    if not _is_text(record_id):
+        raise ValidationError("an id is a string, and not empty", code="validation_error")
     return f"{place}/{segment(record_id)}"
 
 
 def _space(name: str) -> str:
-    if not name:
-        raise ValidationError("the name of a space is not empty", code="validation_error")
+    if not _is_text(name):
+        raise ValidationError("the name of a space is a string, and not empty", code="validation_error")
     return f"{_SPACES}/{segment(name)}"
 
 
 def in_space(space: str) -> dict[str, str | list[str]]:
-    if not space:
-        raise ValidationError("the name of a space is not empty", code="validation_error")
+    if not _is_text(space):
+        raise ValidationError("the name of a space is a string, and not empty", code="validation_error")
+    segment(space)  # refuses what is not Unicode
     return {"space": space}
 
 
@@ -305,7 +311,7 @@ def checked_key(key: str | None) -> str:
     """Return the key, or a fresh one, so that a request whose answer got lost can be sent again."""
     if key is None:
         return uuid4().hex
-    if not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+    if not _is_text(key) or not (len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
         raise ValidationError(
             f"an idempotency key has 1 to {_MAX_KEY} printable ASCII characters", code="validation_error"
         )

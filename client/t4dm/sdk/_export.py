@@ -2,8 +2,9 @@
 
 {"space": {"name": …, "embedder": …, …}}     before the memories of each space
 {"id": …, "space": "name", …}                a memory
+{"edge": {"source": …, …}, "space": "name"}  a link, after the memories of its space
 {"message": {"session_id": …, "seq": …, …}}  a message of a session, after all memories
-{"end": true, "count": 2, "messages": 1}     the last line: how many of both; without it, some are missing
+{"end": true, "count": 2, "edges": 1, "messages": 1}   the last line: how many of each; without it, some are missing
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Final
 
 import pydantic
 
+from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm.sdk import session_models as s
 from t4dm.sdk._validation import sentence
@@ -22,12 +24,14 @@ from t4dm.sdk.errors import ProtocolError, TransportError
 _END: Final = b'{"end"'
 _MESSAGE: Final = b'{"message":'
 _SPACE: Final = re.compile(rb'\s*\{\s*"space"\s*:\s*\{')
+_EDGE: Final = re.compile(rb'\s*\{\s*"edge"\s*:\s*\{')
 
 
 class _End(pydantic.BaseModel):
     end: bool
     count: int
     messages: int = 0
+    edges: int = 0
 
 
 class _SpaceLine(pydantic.BaseModel):
@@ -38,12 +42,17 @@ class _MessageLine(pydantic.BaseModel):
     message: s.RestoredMessage
 
 
+class _EdgeLine(pydantic.BaseModel):
+    edge: g.Edge
+    space: str
+
+
 @dataclass(frozen=True, slots=True)
 class ExportLine:
     """One line of an export: its bytes without the newline, and what they say; None for the last line."""
 
     raw: bytes
-    says: m.Memory | m.Space | s.RestoredMessage | None
+    says: m.Memory | m.Space | g.Edge | s.RestoredMessage | None
 
 
 class ExportReader:
@@ -56,8 +65,7 @@ class ExportReader:
     def __init__(self, url: str) -> None:
         self._url = url
         self._rest = bytearray()
-        self._count = 0
-        self._messages = 0
+        self._count = self._edges = self._messages = 0
         self._is_complete = False
 
     def feed(self, chunk: bytes) -> list[ExportLine]:
@@ -97,10 +105,14 @@ class ExportReader:
                 message = _MessageLine.model_validate_json(line).message
                 self._messages += 1
                 return ExportLine(line, message)
+            if _EDGE.match(line):
+                edge = _EdgeLine.model_validate_json(line).edge
+                self._edges += 1
+                return ExportLine(line, edge)
             memory = m.Memory.model_validate_json(line)
         except pydantic.ValidationError as error:
             raise ProtocolError(
-                f"line {self._count + 1} of the export from {self._url} is not a memory: {sentence(error)}",
+                f"what follows {self._count} memories in the export from {self._url} is not one: {sentence(error)}",
                 code="protocol_error",
                 details={"line": self._count + 1},
             ) from error
@@ -108,9 +120,10 @@ class ExportReader:
         return ExportLine(line, memory)
 
     def _check_end(self, end: _End) -> None:
-        if not end.end or end.count != self._count:
+        if not end.end or (end.count, end.edges) != (self._count, self._edges):
             raise TransportError(
-                f"the export from {self._url} says it holds {end.count} memories, {self._count} arrived; run it again",
+                f"the export from {self._url} says it holds {end.count} memories and {end.edges} links, "
+                f"{self._count} and {self._edges} arrived; run it again",
                 code="export_cut",
                 details={"received": self._count, "promised": end.count},
             )

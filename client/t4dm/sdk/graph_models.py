@@ -93,6 +93,7 @@ class EdgeIn(EdgeName):
     """A link to make."""
 
     weight: Unit = 1.0
+    created_at: Time | None = Field(default=None, description="For imports: when it was first made; now when absent.")
 
 
 class Edge(Answer):

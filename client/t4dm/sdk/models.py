@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, Strict, model_validator
+from pydantic import ConfigDict, Field, JsonValue, Strict, field_validator, model_validator
 
 from t4dm.sdk.model_bases import Answer, Request
 from t4dm.sdk.search_models import Mmr, SearchWeights
@@ -161,6 +161,8 @@ class RecordIn(Owner):
         max_length=64,
         description="Memories that this one takes the place of: they stop being true when it begins to be.",
     )
+    access_count: Int = Field(default=0, ge=0, lt=2**53, description="For imports: how often it was used.")
+    last_accessed: Time | None = Field(default=None, description="For imports: when it was last used.")
     dedup: Literal["exact", "off"] = Field(
         default="exact",
         description="exact: without an id, the same text of the same owner is not stored twice.",
@@ -239,7 +241,7 @@ class Memory(Answer):
     pinned: bool
     version: int
     status: Literal["created", "updated", "duplicate"] | None = Field(
-        default=None, description="After a store: what it did. duplicate: the text was known, nothing was added."
+        default=None, description="After a store: what it did. duplicate: it was known, nothing was added."
     )
 
 
@@ -269,6 +271,19 @@ class UpdateRequest(Request):
     expected_version: Annotated[int, Strict(), Field(ge=1)] | None = Field(
         default=None, description="Refuse (409) unless this is the current version."
     )
+
+    @field_validator("content", "vector", "kind", "event_time", "importance", "kappa", "pinned", mode="before")
+    @classmethod
+    def _kept(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("it cannot be null: leave it out to keep it")
+        return value
+
+    @model_validator(mode="after")
+    def _merged(self) -> UpdateRequest:
+        if "metadata" in self.model_fields_set and self.metadata is None and self.metadata_mode == "merge":
+            raise ValueError("metadata: it cannot be null: leave it out to keep it, or replace it")
+        return self
 
 
 class GetRequest(Request):

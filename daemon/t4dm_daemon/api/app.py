@@ -49,7 +49,8 @@ def create_app(
     """Return the application of a runtime, which it starts and closes.
 
     Args:
-        runtime: Not started yet; it starts in a thread, so that `/healthz` answers meanwhile.
+        runtime: Not started yet; it starts in a thread, so that `/healthz` answers meanwhile. The application is up
+            once the store is this process's own, or cannot be.
         owner: Facts for whoever finds the store locked.
         on_failure: Told why the runtime could not start.
     """
@@ -63,11 +64,13 @@ def create_app(
             bulk=Lane("bulk", workers=_BULK_WORKERS, max_waiting=server.max_waiting, deadline_s=server.bulk_deadline_s),
         )
         await _answer_once(app)
-        starting = asyncio.create_task(_start(runtime, owner, on_failure))
+        claimed = asyncio.Event()
+        starting = asyncio.create_task(_start(runtime, owner, on_failure, claimed))
         try:
+            await claimed.wait()
             yield
         finally:
-            runtime.stop_accepting()
+            app.state.doors.stop()
             await asyncio.to_thread(runtime.close)
             await starting
             app.state.doors.quick.close()
@@ -103,7 +106,10 @@ def create_app(
     errors.install(app)
     settings = runtime.settings
     app.add_middleware(
-        Guard, allowed_hosts=[*settings.allowed_hosts, settings.host], max_body_bytes=server.max_body_bytes
+        Guard,
+        allowed_hosts=[*settings.allowed_hosts, settings.host],
+        max_body_bytes=server.max_body_bytes,
+        is_stopping=lambda: runtime.phase == "stopping",
     )
     return app
 
@@ -116,10 +122,19 @@ async def _answer_once(app: FastAPI) -> None:
 
 
 async def _start(
-    runtime: Runtime, owner: dict[str, str] | None, on_failure: Callable[[BaseException], None] | None
+    runtime: Runtime,
+    owner: dict[str, str] | None,
+    on_failure: Callable[[BaseException], None] | None,
+    claimed: asyncio.Event,
 ) -> None:
+    """Start the runtime; `claimed` is set when the store is locked, or will not be."""
+    loop = asyncio.get_running_loop()
+
+    def on_claimed() -> None:
+        loop.call_soon_threadsafe(claimed.set)
+
     try:
-        await asyncio.to_thread(runtime.start, owner=owner)
+        await asyncio.to_thread(runtime.start, owner=owner, on_claimed=on_claimed)
     except DaemonError as error:
         if runtime.phase == "stopping":
             return  # it was told to stop before it was ready
@@ -130,3 +145,5 @@ async def _start(
         logger.exception("cannot start")
         if on_failure is not None:
             on_failure(error)
+    finally:
+        claimed.set()

@@ -52,6 +52,8 @@ def read_json(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         _refuse("invalid_utf8", f"the body is not UTF-8: byte {error.start} cannot be decoded")
     except orjson.JSONDecodeError as error:
+        if "surrogate" in str(error):
+            _refuse("invalid_utf8", "the body spells a lone surrogate, which is not valid Unicode")
         code = "invalid_utf8" if "utf-8" in str(error).lower() else "invalid_json"
         _refuse(code, f"the body is not JSON: {error}")
     except RecursionError:
@@ -112,6 +114,13 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             if model is None:
                 return await handler(request)
+            encoding = request.headers.get("content-encoding", "").strip().lower()
+            if encoding not in ("", "identity"):
+                _refuse(
+                    "unsupported_media_type",
+                    f"send the body as it is, without Content-Encoding {encoding[:100]!r}",
+                    415,
+                )
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             packed = kind in _MSGPACK_TYPES
             if (
@@ -119,7 +128,11 @@ class StrictRoute(APIRoute):
                 and kind != "application/json"
                 and not (kind.startswith("application/") and kind.endswith("+json"))
             ):
-                _refuse("unsupported_media_type", f"send application/json or {MSGPACK}, not {kind or 'nothing'!r}", 415)
+                _refuse(
+                    "unsupported_media_type",
+                    f"send application/json or {MSGPACK}, not {kind[:100] or 'nothing'!r}",
+                    415,
+                )
             return await handler(_StrictRequest(request, model, packed=packed))
 
         return strict

@@ -34,6 +34,12 @@ class Doors:
     quick: Lane
     bulk: Lane
 
+    def stop(self) -> None:
+        """Refuse what comes now and what waits; what is under way goes on."""
+        self.runtime.stop_accepting()
+        self.quick.stop()
+        self.bulk.stop()
+
     @property
     def service(self) -> MemoryService:
         return self.runtime.service

@@ -19,6 +19,8 @@ from t4dm_daemon.core.errors import BusyError, DaemonError
 
 logger = logging.getLogger(__name__)
 
+_MAX_MESSAGE: Final = 1000
+_MAX_FIELD: Final = 100
 _HTTP_CODES: Final = {
     400: "bad_request",
     404: "not_found",
@@ -73,17 +75,26 @@ def error_response(
     details: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the one error shape."""
+    """Return the one error shape. What a caller sent is repeated in part only, however long it is."""
+    message = _shown(message, _MAX_MESSAGE)
     body = {"error": {"code": code, "message": message, "details": dict(details or {})}}
     return Response(
         orjson.dumps(body, default=repr), status, headers=dict(headers or {}), media_type="application/json"
     )
 
 
+def _shown(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def _facts(errors: Sequence[Any]) -> list[dict[str, Any]]:
     """Return where and why, without repeating what the caller sent."""
     return [
-        {"field": ".".join(str(part) for part in error["loc"]), "reason": error["msg"], "type": error["type"]}
+        {
+            "field": ".".join(_shown(str(part), _MAX_FIELD) for part in error["loc"]),
+            "reason": _shown(error["msg"], _MAX_MESSAGE),
+            "type": error["type"],
+        }
         for error in errors[:20]
     ]
 
@@ -133,7 +144,7 @@ def install(app: FastAPI) -> None:
         if isinstance(error, RefusedRequestError):
             code = error.code
         elif error.status_code == 404:
-            message = f"there is no route {request.method} {request.url.path}; see /docs"
+            message = f"there is no route {request.method} {_shown(request.url.path, _MAX_FIELD)}; see /docs"
         elif error.status_code == 405:
             message = f"{request.method} is not allowed here"
         headers = dict(error.headers or {})

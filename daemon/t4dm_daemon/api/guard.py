@@ -12,10 +12,11 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from t4dm_daemon.api.errors import error_response
@@ -44,12 +45,16 @@ class Guard:
         app: What it protects.
         allowed_hosts: More names that Host may carry.
         max_body_bytes: Larger bodies answer 413 without being read to the end.
+        is_stopping: Says whether a request that is cancelled is cut off by the end of the daemon.
     """
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], max_body_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, allowed_hosts: Iterable[str], max_body_bytes: int, is_stopping: Callable[[], bool]
+    ) -> None:
         self._app = app
         self._names = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
         self._max_body_bytes = max_body_bytes
+        self._is_stopping = is_stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -89,16 +94,22 @@ class Guard:
         if raw_path.startswith(_RAW_PATHS):
             # Ids and space names may hold "/": route on the path as sent, where theirs is still %2F.
             scope["path"] = raw_path.decode("ascii", "replace")
-        body = await self._bounded_body(scope, receive, answer, headers)
-        if body is not None:
-            try:
+        try:
+            body = await self._bounded_body(scope, receive, answer, headers)
+            if body is not None:
                 await self._app(scope, body, answer)
-            except Exception:
-                logger.exception("unexpected failure", extra={"request_id": request_id})
-                if status:  # the answer had begun: nothing can be said any more, the connection breaks
-                    raise
-                failed = error_response(500, "internal", "the daemon failed unexpectedly; its log has the request id")
-                await failed(scope, receive, answer)
+        except asyncio.CancelledError:
+            if not self._is_stopping():
+                raise
+            logger.warning("request cut off", extra={"request_id": request_id})
+            if not status:
+                await _cut_off()(scope, receive, answer)
+        except Exception:
+            logger.exception("unexpected failure", extra={"request_id": request_id})
+            if status:  # the answer had begun: nothing can be said any more, the connection breaks
+                raise
+            failed = error_response(500, "internal", "the daemon failed unexpectedly; its log has the request id")
+            await failed(scope, receive, answer)
         logger.log(
             logging.WARNING if status >= 500 and scope["path"] != "/readyz" else logging.DEBUG,
             "request",
@@ -178,3 +189,13 @@ class Guard:
 
 def _own_origins(host: str) -> tuple[str, str]:
     return f"http://{host}", f"https://{host}"
+
+
+def _cut_off() -> Response:
+    return error_response(
+        503,
+        "busy",
+        "the daemon is stopping and could not wait for this request; a write that had begun may still be stored",
+        {"phase": "stopping"},
+        {"Retry-After": "1"},
+    )

@@ -1,11 +1,13 @@
 """`t4dm serve`: bind, serve, and go down in order.
 
-On SIGTERM or SIGINT: stop accepting, let requests finish, flush, release the lock, exit 0, all within five
-seconds. A second signal ends the process at once; nothing acknowledged is lost, for it is in the log.
+On SIGTERM or SIGINT: stop accepting, refuse what waits, let requests finish, end what takes long, flush, release
+the lock, exit 0, all within five seconds. A second signal ends the process at once; nothing acknowledged is lost,
+for it is in the log.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import json
@@ -22,6 +24,7 @@ from typing import Any, Final
 import httpx
 import psutil
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
@@ -34,7 +37,7 @@ from t4dm_daemon.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-_LAST_RESORT_S: Final = 4.8
+_LAST_RESORT_S: Final = 4.4
 """The whole way down must take less than five seconds, whatever a request under way is doing."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,14 +45,26 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 class DaemonServer(uvicorn.Server):
     """A uvicorn server that says when it answers, and whose signals mean: first go down in order, then at once."""
 
-    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, runtime: Runtime, announcement: str) -> None:
         super().__init__(config)
+        self._app = app
+        self._runtime = runtime
         self._announcement = announcement
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
+        if self.started and not self.should_exit:
             print(self._announcement, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        patience_s = self.config.timeout_graceful_shutdown
+        assert patience_s is not None
+        self._app.state.doors.stop()
+        # Half of the time for requests to finish; the other half for those that are interrupted to answer.
+        loop = asyncio.get_running_loop()
+        interrupting = loop.call_later(patience_s / 2, loop.run_in_executor, None, self._runtime.interrupt)
+        await super().shutdown(sockets)
+        interrupting.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - given by the system
         if self.should_exit:
@@ -70,7 +85,7 @@ class DaemonServer(uvicorn.Server):
 
 
 def _give_up() -> None:
-    logger.warning("a request would not end; leaving it, every acknowledged write is in the log")
+    logger.warning("not everything ended in time; leaving it, every acknowledged write is in the log")
     os._exit(0)
 
 
@@ -98,6 +113,12 @@ def serve(*, announce_json: bool = False, **overrides: Any) -> int:
     logs.configure(level=settings.log_level, style=settings.log_format)
     for sentence in unknown_variables(os.environ):
         logger.warning(sentence)
+    if os.environ.get("T4DM_API_KEYS"):
+        _complain(
+            "T4DM_API_KEYS is set, but this version has no API keys: it would serve everyone on this machine. "
+            "Unset it to start without keys"
+        )
+        return 2
     if not _is_loopback(settings.host):
         _complain(
             f"refusing to listen on {settings.host}: only loopback addresses are allowed while there are no API keys; "
@@ -123,7 +144,8 @@ def _run(settings: Settings, listener: socket.socket, *, announce_json: bool) ->
 
     facts = {"url": url, "pid": os.getpid(), "store": str(settings.store), "version": __version__}
     sentence = f"T4DM {__version__} listening on {url} (store: {settings.store})"
-    app = create_app(Runtime(settings), owner={"url": url, "kind": "daemon"}, on_failure=stop)
+    runtime = Runtime(settings)
+    app = create_app(runtime, owner={"url": url, "kind": "daemon"}, on_failure=stop)
     server = DaemonServer(
         uvicorn.Config(
             app,
@@ -134,6 +156,8 @@ def _run(settings: Settings, listener: socket.socket, *, announce_json: bool) ->
             ws="websockets-sansio",
             timeout_graceful_shutdown=max(1, int(settings.server.shutdown_s) - 1),
         ),
+        app,
+        runtime,
         json.dumps({"ok": True, "data": facts}) if announce_json else sentence,
     )
     for one in _SIGNALS:  # before anyone can know that it runs

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 from t4dm_daemon.core.errors import BusyError, DeadlineExceededError
 
@@ -34,23 +34,33 @@ class Lane:
         self._capacity = workers + max_waiting
         self._deadline_s = deadline_s
         self._under_way = 0
+        self._jobs: set[Future[Any]] = set()
+        self._is_stopping = False
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a thread and return what it returns.
 
         Raises:
-            BusyError: The queue is full, or no thread was free in time: nothing was done.
+            BusyError: The queue is full, no thread was free in time, or the daemon stops: nothing was done.
             DeadlineExceededError: The time is up. The work is not interrupted: a write may still be stored.
         """
+        if self._is_stopping:
+            raise _stopping()
         if self._under_way >= self._capacity:
             raise BusyError(f"{self._under_way} {self._name} requests are under way; come back", retry_after_s=1)
         self._under_way += 1
         job = self._pool.submit(functools.partial(work, *args, **kwargs))
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
         future = asyncio.wrap_future(job)
         future.add_done_callback(self._done)
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.cancelled():  # by `stop`, not who waits for it
+                raise _stopping() from None
+            raise
         except TimeoutError:
             if job.cancel():
                 raise BusyError(
@@ -65,6 +75,16 @@ class Lane:
         if not future.cancelled():
             future.exception()  # taken, so that asyncio does not complain of an answer nobody waits for any more
 
+    def stop(self) -> None:
+        """Refuse work from now on, and what has not begun; what has begun goes on."""
+        self._is_stopping = True
+        for job in tuple(self._jobs):
+            job.cancel()
+
     def close(self) -> None:
         """Start nothing more; what runs ends by itself."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _stopping() -> BusyError:
+    return BusyError("the daemon is stopping; nothing was done", phase="stopping")

@@ -65,7 +65,8 @@ def options_before_the_command(
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not running, 4 not allowed, 5 not found, 6 conflict.
     """
     del version
-    globals_of_run.set(Globals(url=url, as_json=as_json, quiet=quiet, debug=debug))
+    command = f"t4dm {context.invoked_subcommand or ''}".rstrip()
+    globals_of_run.set(Globals(url=url, as_json=as_json, quiet=quiet, debug=debug, command=command))
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

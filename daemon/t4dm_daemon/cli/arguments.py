@@ -101,7 +101,7 @@ def stdin_text() -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def text_argument(given: str | None, file: Path | None, *, what: str) -> str:
+def text_argument(given: str | None, file: Path | None, *, what: str, may_be_empty: bool = False) -> str:
     """Return a text from an argument, a file, or standard input (`-`, or when something is piped in)."""
     if given is not None and file is not None:
         raise UsageError(f"give {what} or --file, not both")
@@ -111,6 +111,8 @@ def text_argument(given: str | None, file: Path | None, *, what: str) -> str:
         except UnicodeDecodeError as error:
             raise UsageError(f"{file} is not UTF-8 text: byte {error.start} cannot be decoded") from None
     if given is not None and given != "-":
+        if not (given.strip() or may_be_empty):
+            raise UsageError(f"{what} is empty")
         return given
     if given is None and is_asked():
         raise UsageError(f"give {what}, or pipe it in")

@@ -45,6 +45,8 @@ class Globals:
     as_json: bool = False
     quiet: bool = False
     debug: bool = False
+    command: str = "t4dm"
+    """As it is typed, without its arguments."""
 
 
 globals_of_run: ContextVar[Globals] = ContextVar("globals_of_run")
@@ -187,7 +189,7 @@ class Command:
 def failure_of(error: BaseException) -> Failure | None:
     """Return how a failure is told, None for what is no failure of the command (an exit, a defect)."""
     if isinstance(error, UsageError):
-        return Failure(USAGE, "usage", str(error), {}, "See: t4dm COMMAND --help")
+        return Failure(USAGE, "usage", str(error), {}, f"See: {globals_of_run.get(Globals()).command} --help")
     if isinstance(error, KeyboardInterrupt):
         return Failure(INTERRUPTED, "interrupted", str(error) or "interrupted", {})
     import pydantic
@@ -219,7 +221,7 @@ def _of_client(error: T4DMError) -> Failure:
     elif isinstance(error, sdk.AuthenticationError | sdk.PermissionDeniedError):
         exit_code, next_step = NOT_ALLOWED, "The key is taken from T4DM_API_KEY"
     elif isinstance(error, sdk.NotFoundError):
-        exit_code, next_step = NOT_FOUND, "" if "path" in error.details else "See what there is: t4dm list"
+        exit_code, next_step = NOT_FOUND, _what_there_is(error.details)
     elif isinstance(error, sdk.ConflictError):
         exit_code = CONFLICT
     elif isinstance(error, sdk.UnavailableError):
@@ -230,6 +232,14 @@ def _of_client(error: T4DMError) -> Failure:
     if error.request_id:
         details["request_id"] = error.request_id
     return Failure(exit_code, error.code, error.message, details, next_step)
+
+
+def _what_there_is(details: Mapping[str, Any]) -> str:
+    """Return the command that lists what was looked for in vain."""
+    if "path" in details:
+        return ""
+    is_space = "space" in details and not details.keys() & {"id", "ids"}
+    return "See which spaces there are: t4dm stats" if is_space else "See what there is: t4dm list"
 
 
 def _drop_stdout() -> None:

@@ -9,24 +9,26 @@ from pathlib import Path
 from typing import IO
 
 from t4dm.sdk._export import ExportLine
+from t4dm.sdk.graph_models import Edge
 from t4dm.sdk.models import Memory
 from t4dm_daemon.cli.progress import Advance
 
 
-def write_lines(lines: Iterable[ExportLine], stream: IO[bytes], advance: Advance) -> tuple[int, int]:
-    """Write all and return how many memories and bytes."""
-    count = size_bytes = 0
+def write_lines(lines: Iterable[ExportLine], stream: IO[bytes], advance: Advance) -> tuple[int, int, int]:
+    """Write all and return how many memories, links and bytes."""
+    count = edges = size_bytes = 0
     for line in lines:
         stream.write(line.raw + b"\n")
         size_bytes += len(line.raw) + 1
         if isinstance(line.says, Memory):
             count += 1
             advance(1, 1)
+        edges += isinstance(line.says, Edge)
     stream.flush()
-    return count, size_bytes
+    return count, edges, size_bytes
 
 
-def write_file(lines: Iterable[ExportLine], file: Path, advance: Advance) -> tuple[int, int]:
+def write_file(lines: Iterable[ExportLine], file: Path, advance: Advance) -> tuple[int, int, int]:
     """Write to a file: replaced whole or left alone. A pipe or a device is written to as it is.
 
     A link stays and what it points to is replaced; a file that is there keeps its mode.
@@ -40,7 +42,7 @@ def write_file(lines: Iterable[ExportLine], file: Path, advance: Advance) -> tup
         raise OSError(error.errno, error.strerror or str(error), str(file)) from error
 
 
-def _replace(lines: Iterable[ExportLine], target: Path, advance: Advance) -> tuple[int, int]:
+def _replace(lines: Iterable[ExportLine], target: Path, advance: Advance) -> tuple[int, int, int]:
     """Write to a temporary file beside the target, sync, rename."""
     with tempfile.NamedTemporaryFile(
         dir=target.parent, prefix=f".{target.name}.", suffix=".partial", delete=False

@@ -1,4 +1,4 @@
-"""Read memories from JSON lines and store them in batches.
+"""Read memories and links from JSON lines and store them in batches.
 
 Running an import again does no harm: a batch travels under a key made from its content, so one that was stored
 is not stored a second time; and a memory that has an id, or a text that is known, is not stored twice either.
@@ -11,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, Final, cast
 
 import pydantic
 
-from t4dm.sdk import ConflictError, NotFoundError, T4DMClient, T4DMError
+from t4dm.sdk import ConflictError, NotFoundError, T4DMClient, T4DMError, ValidationError
 from t4dm.sdk._validation import sentence
+from t4dm.sdk.graph_models import EdgeIn, LinkRequest
 from t4dm.sdk.models import (
     BatchAnswer,
     BatchRequest,
@@ -73,6 +74,16 @@ class MessageLine:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class EdgeLine:
+    """One link of the file, after the memories of its space."""
+
+    number: int
+    space: str
+    edge: EdgeIn
+    size_bytes: int
+
+
 @dataclass(slots=True)
 class Report:
     """What became of a file."""
@@ -83,6 +94,10 @@ class Report:
     duplicate: int = 0
     messages: int = 0
     """Messages of sessions, put back or there already."""
+    linked: int = 0
+    unlinked: int = 0
+    missing: set[str] = field(default_factory=set[str])
+    """Ends of links that do not exist; those links are left out."""
     ignored: Counter[str] = field(default_factory=Counter[str])
 
     @property
@@ -97,31 +112,33 @@ class Report:
             "updated": self.updated,
             "duplicate": self.duplicate,
             "messages": self.messages,
+            "linked": self.linked,
+            "links_left_out": self.unlinked,
             "ignored_fields": dict(self.ignored),
             "dry_run": dry_run,
         }
 
     def sentence(self, *, dry_run: bool) -> str:
         if dry_run:
-            return f"{output.memories(self.lines)}{self._and_messages} can be imported; nothing was stored"
+            return f"{output.memories(self.lines)}{self._and_more} can be imported; nothing was stored"
         stored = f"{self.created:,} created, {self.updated:,} updated, {self.duplicate:,} there already"
-        return f"{stored}{self._and_messages}"
+        return f"{stored}{self._and_more}"
 
     @property
-    def _and_messages(self) -> str:
-        return f", {output.messages(self.messages)}" if self.messages else ""
+    def _and_more(self) -> str:
+        links = f", {output.links(self.linked)}" if self.linked else ""
+        return links + (f", {output.messages(self.messages)}" if self.messages else "")
 
 
 class LineReader:
-    """Yield the memories and spaces of a file, checked; end lines are checked too. One pass.
+    """Yield the memories, links and spaces of a file, checked; end lines are checked too. One pass.
 
     Exports may follow each other. `is_cut` says after the pass that the file is an export without its end line.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._count = 0
-        self._messages = 0
+        self._count = self._edges = self._messages = 0
         self._has_spaces = False
         self._has_ended = False
 
@@ -129,14 +146,14 @@ class LineReader:
     def is_cut(self) -> bool:
         return self._has_spaces and not self._has_ended
 
-    def __iter__(self) -> Iterator[Line | SpaceLine | MessageLine]:
+    def __iter__(self) -> Iterator[Line | EdgeLine | SpaceLine | MessageLine]:
         """Raises T4DMError with the line's number."""
         for number, raw in enumerate(self._stream, start=1):
             if not raw.strip():
                 continue
             try:
                 given = _document(raw, number)
-                if given.keys() - {"messages"} == {"end", "count"}:
+                if given.keys() - {"edges", "messages"} == {"end", "count"}:
                     self._check_end(given)
                     continue
                 self._has_ended = False
@@ -162,11 +179,13 @@ class LineReader:
     def _check_end(self, given: dict[str, Any]) -> None:
         if given["end"] is not True or given["count"] != self._count:
             raise ValueError(f"the file was cut: it says it holds {given['count']}, {self._count} are there")
+        if given.get("edges", 0) != self._edges:
+            raise ValueError(f"the file was cut: it says it holds {given['edges']} links, {self._edges} are there")
         if given.get("messages", 0) != self._messages:
             raise ValueError(
                 f"the file was cut: it says it holds {given['messages']} messages, {self._messages} are there"
             )
-        self._count = self._messages = 0
+        self._count = self._edges = self._messages = 0
         self._has_ended = True
 
     def _message(self, number: int, given: Any, size_bytes: int) -> MessageLine:
@@ -175,13 +194,16 @@ class LineReader:
         self._messages += 1
         return MessageLine(number, message, size_bytes)
 
-    def _line(self, number: int, given: dict[str, Any], size_bytes: int) -> Line | SpaceLine:
+    def _line(self, number: int, given: dict[str, Any], size_bytes: int) -> Line | EdgeLine | SpaceLine:
         space = given.get("space")
         if isinstance(space, dict) and len(given) == 1:
             self._has_spaces = True
             return SpaceLine(number, Space.model_validate(space))
         if not (space is None or (isinstance(space, str) and space)):
             raise ValueError("space is the name of a space")
+        if isinstance(given.get("edge"), dict) and given.keys() <= {"edge", "space"}:
+            self._edges += 1
+            return EdgeLine(number, space or "default", EdgeIn.model_validate(given["edge"]), size_bytes)
         if given.keys().isdisjoint(_SUBSTANCE):
             raise ValueError("no content, value, metadata or vector")
         record = RecordIn.model_validate({name: value for name, value in given.items() if name in _TAKEN})
@@ -224,11 +246,15 @@ class Importer:
         """
         try:
             for batch in self._batches(self._fitted(self._memories(lines))):
-                self._store(batch)
-                self.report.lines += len(batch)
-                for line in batch:
+                memories = [line for line in batch if isinstance(line, Line)]
+                if memories:
+                    self._store(memories)
+                else:
+                    self._link([line for line in batch if isinstance(line, EdgeLine)])
+                self.report.lines += len(memories)
+                for line in memories:
                     self.report.ignored.update(line.ignored)
-                self._advance(len(batch), sum(line.size_bytes for line in batch))
+                self._advance(len(memories), sum(line.size_bytes for line in batch))
             self._restore()
         except T4DMError as error:
             if self._client is not None:
@@ -246,7 +272,9 @@ class Importer:
                 details=self.report.as_json(dry_run=self._client is None),
             )
 
-    def _memories(self, lines: Iterable[Line | SpaceLine | MessageLine]) -> Iterator[Line | SpaceLine]:
+    def _memories(
+        self, lines: Iterable[Line | EdgeLine | SpaceLine | MessageLine]
+    ) -> Iterator[Line | EdgeLine | SpaceLine]:
         """Yield all lines but those of messages, which are put back as they come."""
         size_bytes = 0
         for line in lines:
@@ -279,11 +307,13 @@ class Importer:
     def _so_far(self) -> str:
         return f"{output.memories(self.report.stored)} stored; running the import again is safe"
 
-    def _fitted(self, lines: Iterable[Line | SpaceLine]) -> Iterator[Line]:
-        """Prepare each space when it is named, and yield memories as they are to be stored there."""
+    def _fitted(self, lines: Iterable[Line | EdgeLine | SpaceLine]) -> Iterator[Line | EdgeLine]:
+        """Prepare each space when it is named, and yield memories and links as they are to be stored there."""
         for line in lines:
             if isinstance(line, SpaceLine):
                 self._prepare(line)
+            elif isinstance(line, EdgeLine):
+                yield line
             elif line.space in self._anew and line.record.vector is not None:
                 if self._anew[line.space]:
                     output.note(self._anew[line.space])
@@ -330,13 +360,14 @@ class Importer:
             )
             raise
 
-    def _batches(self, lines: Iterable[Line]) -> Iterator[list[Line]]:
-        """Group lines in their order; a batch goes to one space."""
-        batch: list[Line] = []
+    def _batches(self, lines: Iterable[Line | EdgeLine]) -> Iterator[list[Line | EdgeLine]]:
+        """Group lines in their order; a batch goes to one space, and holds memories or links."""
+        batch: list[Line | EdgeLine] = []
         size_bytes = 0
         for line in lines:
             fits = size_bytes + line.size_bytes <= _MAX_BATCH_BYTES
-            if batch and not (fits and self._target(line) == self._target(batch[0])):
+            is_alike = not batch or (type(line) is type(batch[0]) and self._target(line) == self._target(batch[0]))
+            if batch and not (fits and is_alike):
                 yield batch
                 batch, size_bytes = [], 0
             batch.append(line)
@@ -347,7 +378,7 @@ class Importer:
         if batch:
             yield batch
 
-    def _target(self, line: Line) -> str:
+    def _target(self, line: Line | EdgeLine) -> str:
         return line.space if self._space is None else self._space
 
     def _store(self, batch: list[Line]) -> None:
@@ -365,13 +396,30 @@ class Importer:
                     return
                 answer = self._client.batch(request)
         except T4DMError as error:
-            first, last = batch[0].number, batch[-1].number
-            error.message = f"{f'line {first}' if first == last else f'lines {first} to {last}'}: {error.message}"
+            error.message = f"{_where(batch)}: {error.message}"
             raise
         became = Counter(item.status for item in answer.results)
         self.report.created += became["created"]
         self.report.updated += became["updated"]
         self.report.duplicate += became["duplicate"]
+
+    def _link(self, lines: list[EdgeLine]) -> None:
+        """Make links; one whose end is missing is left out and counted."""
+        edges = [line.edge for line in lines]
+        while self._client is not None and edges:
+            try:
+                self._client.link(LinkRequest(edges=edges, space=self._target(lines[0])))
+                break
+            except T4DMError as error:
+                missing = set(error.details.get("ids", ())) if isinstance(error, ValidationError) else set()
+                there = [edge for edge in edges if missing.isdisjoint((edge.source, edge.target))]
+                if len(there) == len(edges):
+                    error.message = f"{_where(lines)}: {error.message}"
+                    raise
+                self.report.unlinked += len(edges) - len(there)
+                self.report.missing |= missing
+                edges = there
+        self.report.linked += len(edges)
 
     def _stands(self, answer: BatchAnswer, space: str) -> bool:
         """Say whether every memory of a batch that was stored before is still there in the version it got then."""
@@ -392,6 +440,11 @@ def _key(request: BatchRequest) -> str:
     """Return a key that is the same for the same memories, whatever the machine and the run."""
     body = request.model_dump_json(by_alias=True, exclude_unset=True)
     return f"import-{hashlib.sha256(body.encode()).hexdigest()}"
+
+
+def _where(lines: Sequence[Line | EdgeLine]) -> str:
+    first, last = lines[0].number, lines[-1].number
+    return f"line {first}" if first == last else f"lines {first} to {last}"
 
 
 def _wrong(number: int, reason: str) -> T4DMError:

@@ -133,7 +133,7 @@ def update(
 
         changes = _assignments(set_)
         if content is not None:
-            changes["content"] = text_argument(content, None, what="the new text")
+            changes["content"] = text_argument(content, None, what="the new text", may_be_empty=True)
         if meta or replace_meta:
             changes["metadata"] = pairs("--meta", meta)
             changes["metadata_mode"] = "replace" if replace_meta else "merge"

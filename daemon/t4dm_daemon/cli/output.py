@@ -77,6 +77,10 @@ def messages(count: int) -> str:
     return "1 message" if count == 1 else f"{count:,} messages"
 
 
+def links(count: int) -> str:
+    return "1 link" if count == 1 else f"{count:,} links"
+
+
 def line(text: str = "") -> None:
     print(safe(text))
 

@@ -30,7 +30,7 @@ def export(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Write every memory to a file, as of one moment. The file appears when it is complete, or not at all.
+    """Write every memory and link to a file, as of one moment. The file appears when it is complete, or not at all.
 
     t4dm export memories.jsonl
     t4dm export --no-vectors | gzip > memories.jsonl.gz
@@ -48,10 +48,11 @@ def export(
             if file == _STDIO:
                 write_lines(lines, _stdout(), advance)
                 return
-            count, size_bytes = write_file(lines, file, advance)
+            count, edges, size_bytes = write_file(lines, file, advance)
+        links = f" and {output.links(edges)}" if edges else ""
         command.answer(
-            {"file": str(file), "count": count, "size_bytes": size_bytes},
-            lambda: output.line(f"{output.memories(count)} written to {file} ({output.size(size_bytes)})"),
+            {"file": str(file), "count": count, "edges": edges, "size_bytes": size_bytes},
+            lambda: output.line(f"{output.memories(count)}{links} written to {file} ({output.size(size_bytes)})"),
         )
 
 
@@ -70,7 +71,7 @@ def import_memories(
     quiet: o.Quiet = False,
     debug: o.Debug = False,
 ) -> None:
-    """Read memories from a file. To run it again is safe: what is there already is not stored twice.
+    """Read memories and links from a file. To run it again is safe: what is there already is not stored twice.
 
     A line is an object with the fields of a memory, `content` first of all; others are left out. Histories are
     not part of a file: each memory starts with one version. A space is created with the settings that the export
@@ -97,6 +98,9 @@ def import_memories(
             importer.run(LineReader(stream))
         report = importer.report
         command.answer(report.as_json(dry_run=dry_run), lambda: output.line(report.sentence(dry_run=dry_run)))
+        if report.unlinked and not command.as_json:
+            ends = ", ".join(repr(one) for one in sorted(report.missing)[:5])
+            output.note(f"{output.links(report.unlinked)} left out: there is no memory {ends} at an end of them")
         if report.ignored and is_shown:
             output.note(f"Fields that are no part of a memory were left out: {', '.join(sorted(report.ignored))}")
 

@@ -9,7 +9,8 @@
     │   └── DimensionMismatchError a vector of another dimension than its space's
     ├── NotFoundError
     ├── ConflictError              a precondition of the write does not hold
-    │   └── IdempotencyMismatchError
+    │   ├── IdempotencyMismatchError
+    │   └── GoneError              the first answer to an idempotency key tells of what has been purged
     ├── EmbeddingError             the embedder failed or is not ready
     │   └── EmbedderMismatchError  the space was written by another embedder
     ├── MissingExtraError          an optional package is not installed; the message says how to install it
@@ -21,6 +22,7 @@
         │   └── StorageFullError
         ├── WalKeyError            the log needs another key, or none, to be read
         ├── StorageClosedError
+        │   └── SpaceDeletedError  the space is not there any more: a NotFoundError for callers
         ├── StorageLockedError     another process owns the directory
         ├── SourceError            another store, which is loaded from, failed or could not be opened
         └── FormatError            written by a format this version does not read
@@ -103,6 +105,10 @@ class IdempotencyMismatchError(ConflictError):
     code = "idempotency_mismatch"
 
 
+class GoneError(ConflictError):
+    code = "gone"
+
+
 class EmbeddingError(DaemonError):
     code = "embedding_failed"
     status = 503
@@ -163,6 +169,11 @@ class WalKeyError(StorageError):
 class StorageClosedError(StorageError):
     code = "storage_closed"
     status = 503
+
+
+class SpaceDeletedError(StorageClosedError):
+    code = "not_found"
+    status = 404
 
 
 class StorageLockedError(StorageError):

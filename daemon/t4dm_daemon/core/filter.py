@@ -154,6 +154,7 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 TRUE_WHEN_MISSING: Final = frozenset(("ne", "nin", "is_empty"))
 _LIST_OPERAND: Final = frozenset(("in", "nin", "any", "all"))
 _TEXT_OPERAND: Final = frozenset(("text_match", "itext_match"))
+_MAX_SHOWN: Final = 100
 NO_OPERAND: Final = frozenset(("exists", "is_empty"))
 
 
@@ -194,16 +195,23 @@ def check(tree: Filter) -> None:
 def _check_leaf(leaf: Leaf) -> None:
     if leaf.op not in OPERATORS:
         known = ", ".join(OPERATORS)
-        raise UnknownFieldError(f"unknown filter operator {leaf.op!r}; known: {known}", op=leaf.op)
+        raise UnknownFieldError(f"unknown filter operator {_shown(leaf.op)!r}; known: {known}", op=_shown(leaf.op))
     if not leaf.field or leaf.field == "metadata." or leaf.field.startswith("."):
-        raise UnknownFieldError(f"not a field: {leaf.field!r}", field=leaf.field)
+        raise UnknownFieldError(f"not a field: {_shown(leaf.field)!r}", field=_shown(leaf.field))
     if leaf.op in _LIST_OPERAND:
         if not isinstance(leaf.operand, list):
-            raise InvalidInputError(f"operator {leaf.op!r} takes a list", field=leaf.field, op=leaf.op)
+            raise InvalidInputError(f"operator {leaf.op!r} takes a list", field=_shown(leaf.field), op=leaf.op)
         if len(leaf.operand) > MAX_OPERANDS:
-            raise InvalidInputError(f"operator {leaf.op!r} takes at most {MAX_OPERANDS} values", field=leaf.field)
+            raise InvalidInputError(
+                f"operator {leaf.op!r} takes at most {MAX_OPERANDS} values", field=_shown(leaf.field)
+            )
     if leaf.op in _TEXT_OPERAND and not isinstance(leaf.operand, str):
-        raise InvalidInputError(f"operator {leaf.op!r} takes a string", field=leaf.field, op=leaf.op)
+        raise InvalidInputError(f"operator {leaf.op!r} takes a string", field=_shown(leaf.field), op=leaf.op)
+
+
+def _shown(text: str) -> str:
+    """Return a caller's text, short enough for a message."""
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def metadata_value(metadata: Any, path: str) -> Any:

@@ -169,8 +169,8 @@ class EmbeddingQueue:
             timeout_s: For waiting and embedding together; None waits as long as it takes.
 
         Raises:
-            BusyError: Too many texts wait already, or the time is up.
-            EmbeddingError: The embedder failed, or the queue is closed.
+            BusyError: Too many texts wait already, the time is up, or the queue is closed.
+            EmbeddingError: The embedder failed.
             InvalidInputError: The embedder refuses one of the texts, or they are more than the queue ever holds.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -241,6 +241,8 @@ class EmbeddingQueue:
             self.wait_ready(None if deadline is None else max(0.0, deadline - time.monotonic()))
         if self._state == "loading":
             raise BusyError(f"the embedder {self.name} is still loading", retry_after_s=1.0, state="loading")
+        if self._is_closed:
+            raise _stopping()
         if self._state == "failed":
             raise EmbeddingError(f"the embedder {self.name} is not available: {self._error}", state="failed")
 
@@ -248,7 +250,7 @@ class EmbeddingQueue:
         """Make `request` wait for `texts`, each joined with an entry of the same text that waits already."""
         with self._lock:
             if self._is_closed:
-                raise EmbeddingError("the embedding queue is closed")
+                raise _stopping()
             waiting = len(self._interactive) + len(self._bulk)
             new = sum(text not in self._interactive and text not in self._bulk for text in texts)
             if new > self._max_waiting:
@@ -297,7 +299,7 @@ class EmbeddingQueue:
     def _failure_of(self, entry: _Entry) -> DaemonError:
         failure = entry.failure
         if failure is None:
-            return EmbeddingError("the embedding queue was closed while the text waited")
+            return _stopping()
         what = f"a text of {len(entry.text)} characters was not embedded"
         if not isinstance(failure, DaemonError):
             return EmbeddingError(f"{what}: {type(failure).__name__}")  # its own words may quote the text
@@ -316,9 +318,12 @@ class EmbeddingQueue:
         try:
             self._embedder.load()
             failure = None
+        except DaemonError as error:  # its own sentence says all; who waits for the embedder tells it
+            logger.debug("embedder not loaded", exc_info=True)
+            failure = error.message
         except Exception as error:
             logger.exception("embedder not loaded", extra={"embedder": self._embedder.name})
-            failure = error.message if isinstance(error, DaemonError) else f"{type(error).__name__}: {error}"
+            failure = f"{type(error).__name__}: {error}"
         with self._lock:
             if not self._is_closed:
                 self._state, self._error = ("ready", None) if failure is None else ("failed", failure)
@@ -445,3 +450,7 @@ class EmbeddingQueue:
         s_per_text = (time.monotonic() - began - away_s) / len(texts)
         self._s_per_text += 0.2 * (s_per_text - self._s_per_text)
         return vectors
+
+
+def _stopping() -> BusyError:
+    return BusyError("the embedder is stopping; nothing was done", phase="stopping")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from t4dm_daemon.embedding.silent_import import import_silently
 
 logger = logging.getLogger(__name__)
 
+_HUB: Final = "https://huggingface.co"
+_YES: Final = frozenset(("1", "ON", "YES", "TRUE"))  # as the hub's own library reads it
+_PROBE_TIMEOUT_S: Final = 10.0
 _BATCH_PIECES: Final = 16
 _UNBOUNDED_WINDOW: Final = 2**31  # tokenizers without a limit report a huge one
 _WEIGHT_FILES: Final = ("*.safetensors", "pytorch_model*.bin")
@@ -30,8 +34,9 @@ class SentenceTransformerEmbedder:
 
     BGE-M3 (BAAI/bge-m3: 1024 dimensions, a window of 8192 tokens, over 100 languages, 2.3 GB) is the
     multilingual choice; a GPU is used when torch sees one. A hub id is downloaded by the library on the first
-    `load()`; that and nothing else reaches for the network. Texts beyond the window are split at spaces by the
-    model's own tokenizer and pooled. Prompts a model may want for queries or passages are not added.
+    `load()`; that, and a look whether the hub has it, is all that reaches for the network. Texts beyond the window
+    are split at spaces by the model's own tokenizer and pooled. Prompts a model may want for queries or passages are
+    not added.
 
     `embed` takes one call at a time: the library promises no thread-safety.
     """
@@ -64,6 +69,9 @@ class SentenceTransformerEmbedder:
         """Open the model, downloading it if a hub id names it and the library has not kept it."""
         if self._model is not None:
             return
+        absence = "" if Path(self._model_name).is_dir() else _ask_hub(self._model_name)
+        if absence and not _is_kept(self._model_name):  # known before the library's slow import
+            raise EmbeddingError(f"{self._model_name!r} is not on this machine, and {absence}", model=self._model_name)
         try:
             sentence_transformers = import_silently("sentence_transformers")
         except ImportError as error:
@@ -71,9 +79,14 @@ class SentenceTransformerEmbedder:
                 f"embedder {self._model_name} needs sentence-transformers ({error}): pip install 't4dm[daemon]'",
                 model=self._model_name,
             ) from error
+        options = {"local_files_only": True} if absence else {}  # no patient tries for what will not come
         try:
-            model = sentence_transformers.SentenceTransformer(self._model_name, device=self._device)
+            model = sentence_transformers.SentenceTransformer(self._model_name, device=self._device, **options)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, httpx.HTTPError) as error:
+            if absence:
+                raise EmbeddingError(
+                    f"{self._model_name!r} is not on this machine, and {absence}", model=self._model_name
+                ) from error
             raise EmbeddingError(
                 f"sentence-transformers could not open {self._model_name!r} ({type(error).__name__}: {error}): "
                 f"check the name; for a hub id the first load needs the network, for a folder all files of the model",
@@ -127,6 +140,41 @@ class SentenceTransformerEmbedder:
         if self._model is None:
             raise EmbeddingError(f"embedder {self._model_name} is not loaded (or closed): call load() first")
         return self._model
+
+
+def _ask_hub(name: str) -> str:
+    """Return why the hub will not give a model, with the next step; empty when it will. One request."""
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or _HUB
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in _YES:
+        return "HF_HUB_OFFLINE is set: unset it for the first load, or give the path of a model folder"
+    headers = {"Authorization": f"Bearer {token}"} if (token := os.environ.get("HF_TOKEN")) else {}
+    try:
+        answer = httpx.head(
+            f"{endpoint}/api/models/{name}", headers=headers, timeout=_PROBE_TIMEOUT_S, follow_redirects=True
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return (
+            f"{endpoint} cannot be reached ({error or type(error).__name__}): the first load of a hub id needs the "
+            "network; or give the path of a model folder, or choose minilm, which comes with the installation"
+        )
+    if answer.status_code in {401, 403, 404}:
+        return (
+            f"{endpoint} has no model of this name, or keeps it private: check T4DM_EMBEDDING_MODEL; "
+            "a private one needs HF_TOKEN"
+        )
+    return ""
+
+
+def _is_kept(name: str) -> bool:
+    """Return whether something of a hub model was downloaded before."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    cache = (
+        os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+        or os.environ.get("HF_HUB_CACHE")
+        or os.environ.get("HUGGINGFACE_HUB_CACHE")
+        or Path(home) / "hub"
+    )
+    return (Path(cache).expanduser() / f"models--{name.replace('/', '--')}").is_dir()
 
 
 def _count(model: Any, text: str) -> int:

@@ -19,8 +19,10 @@ from t4dm.sdk import namespace_models as n
 from t4dm.sdk import ops_models as o
 from t4dm.sdk import recall_models as r
 from t4dm.sdk import session_models as s
+from t4dm.sdk._calls import checked_key
 from t4dm_daemon.core.clock import to_micros
 from t4dm_daemon.core.errors import BusyError, DaemonError
+from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory import json_text, records
 from t4dm_daemon.memory.graph import GraphService, Step, edge_model
 from t4dm_daemon.memory.history import Event
@@ -38,6 +40,7 @@ from t4dm_daemon.storage.protocol import Outcome, View
 T = TypeVar("T")
 _SPACE_NAME = TypeAdapter(m.SpaceName)
 _SESSION_ID = TypeAdapter(m.Label)
+_ID = TypeAdapter(m.Id)
 
 
 def _check(adapter: TypeAdapter[str], value: object, field: str) -> None:
@@ -47,6 +50,11 @@ def _check(adapter: TypeAdapter[str], value: object, field: str) -> None:
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise e.ValidationError(f"{field}: {reason}", code="validation_error", status=422) from None
+
+
+def _check_place(memory_id: object, space: object) -> None:
+    _check(_ID, memory_id, "id")
+    _check(_SPACE_NAME, space, "space")
 
 
 _CLASSES: dict[int, type[e.T4DMError]] = {
@@ -161,15 +169,17 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
 
     def _call(self, work: Callable[[], T]) -> T:
         if self._is_closed:
-            raise e.T4DMError("this memory is closed", code="client_closed")
+            raise e.TransportError("this memory is closed", code="client_closed")
         try:
             return work()
         except DaemonError as error:
             raise_for_caller(error)
 
     def store(self, request: m.StoreRequest, *, idempotency_key: str | None = None) -> m.Memory:
+        key = None if idempotency_key is None else checked_key(idempotency_key)
+
         def work() -> m.Memory:
-            stored = self._service.store(request, idempotency_key=idempotency_key)
+            stored = self._service.store(request, idempotency_key=key)
             return records.to_model(stored.item, request.space, status=stored.outcome.status)
 
         return self._call(work)
@@ -190,6 +200,7 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
         known_at: datetime | None = None,
         include_vector: bool = False,
     ) -> m.Memory:
+        _check_place(memory_id, space)
         view = View(None if as_of is None else to_micros(as_of), None if known_at is None else to_micros(known_at))
         item = self._call(lambda: self._service.get(memory_id, space=space, view=view, with_vector=include_vector))
         return records.to_model(item, space, with_vector=include_vector)
@@ -244,9 +255,11 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
         return m.ListAnswer(results=found, total=total, cursor=cursor)
 
     def update(self, memory_id: str, request: m.UpdateRequest, *, space: str = "default") -> m.Memory:
+        _check_place(memory_id, space)
         return records.to_model(self._call(lambda: self._service.update(memory_id, request, space=space)), space)
 
     def delete(self, memory_id: str, *, space: str = "default", purge: bool = False) -> None:
+        _check_place(memory_id, space)
         self._call(lambda: self._service.delete(memory_id, space=space, purge=purge))
 
     def delete_many(self, request: m.DeleteRequest) -> m.DeleteAnswer:
@@ -254,6 +267,7 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
         return m.DeleteAnswer(deleted=removed.deleted, dry_run=request.dry_run, purged=removed.purged)
 
     def history(self, memory_id: str, *, space: str = "default") -> builtins.list[m.HistoryEntry]:
+        _check_place(memory_id, space)
         found = self._call(lambda: self._service.history(memory_id, space=space))
         return [history_model(event, space) for event in found]
 
@@ -264,7 +278,7 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
         stream = self._service.export(space=space, with_vectors=include_vectors)
         while (entry := self._call(lambda: next(stream, None))) is not None:
             handle, item = entry
-            if item is not None:
+            if isinstance(item, Item):
                 yield records.to_model(item, handle.name, with_vector=include_vectors)
 
     def ops(self, request: o.OpsRequest, *, idempotency_key: str | None = None) -> o.OpsAnswer:
@@ -354,6 +368,7 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
         space: str = "default",
         known_at: datetime | None = None,
     ) -> builtins.list[g.Edge]:
+        _check_place(memory_id, space)
         found = self._call(lambda: self._graph.links(memory_id, direction=direction, space=space, known_at=known_at))
         return [edge_model(edge) for edge in found]
 
@@ -378,6 +393,7 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
         include_memories: bool = False,
         space: str = "default",
     ) -> builtins.list[g.Node]:
+        _check_place(memory_id, space)
         steps = self._call(
             lambda: self._graph.provenance(
                 memory_id,
@@ -398,12 +414,14 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
         return self.get_space(name)
 
     def get_space(self, name: str) -> m.Space:
+        _check(_SPACE_NAME, name, "space")
         return self._call(lambda: self._space_model(self._service.spaces.open(name)))
 
     def list_spaces(self) -> Sequence[m.Space]:
         return self._call(lambda: [self._space_model(handle) for handle in self._service.spaces.open_all()])
 
     def delete_space(self, name: str) -> None:
+        _check(_SPACE_NAME, name, "space")
         self._call(lambda: self._service.spaces.delete(name))
 
     def stats(self) -> m.Stats:

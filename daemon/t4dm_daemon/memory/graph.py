@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from t4dm.sdk import graph_models as g
-from t4dm_daemon.core.clock import to_micros
+from t4dm_daemon.core.clock import UNBOUNDED, to_micros
 from t4dm_daemon.core.errors import InvalidInputError, NotFoundError
 from t4dm_daemon.core.item import Edge, Item
 from t4dm_daemon.memory import records
@@ -48,7 +48,16 @@ class GraphService:
             InvalidInputError: An end does not exist; `details` names all that do not.
         """
         handle = self._spaces.open(request.space)
-        edges = [Edge(one.source, one.target, one.type, one.weight) for one in request.edges]
+        edges = [
+            Edge(
+                one.source,
+                one.target,
+                one.type,
+                one.weight,
+                UNBOUNDED if one.created_at is None else to_micros(one.created_at),
+            )
+            for one in request.edges
+        ]
         try:
             handle.backend.insert([], edges)
         except InvalidInputError as error:

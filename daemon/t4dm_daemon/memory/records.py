@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from t4dm_daemon.core.item import ENTITY_COLUMNS, MUTABLE_FIELDS, Item
 from t4dm_daemon.memory import json_text
 from t4dm_daemon.memory.dedup import content_hash
 from t4dm_daemon.memory.privacy import without_private
+
+_SAME_VECTOR: Final = 1e-5
+"""What the numbers of a unit vector differ by at most when a text is embedded again, in other company."""
 
 Vector = npt.NDArray[np.float32]
 
@@ -73,6 +76,8 @@ def new_item(record: m.RecordIn, *, item_id: str, now: int, vector: Vector | Non
         importance=record.importance,
         kappa=record.kappa,
         pinned=record.pinned,
+        access_count=record.access_count,
+        last_accessed=_micros(record.last_accessed, UNBOUNDED),
         expires_at=expires_at,
         content_hash=content_hash(content, tuple(owner.values()), namespace),
         **owner,
@@ -166,6 +171,19 @@ def changed_fields(before: Item, after: Item) -> set[str]:
         elif left != right:
             changed.add(field.name)
     return changed
+
+
+def is_same(record: m.RecordIn, stored: Item, item: Item) -> bool:
+    """Return whether storing `item`, made of `record`, would change nothing that the record gives.
+
+    A record of use that is not given stays. A vector that the daemon made again may differ in its last bits.
+    """
+    changed = changed_fields(stored, item) - ({"access_count", "last_accessed"} - record.model_fields_set)
+    if changed == {"vector"} and record.vector is None and stored.vector is not None and item.vector is not None:
+        return stored.vector.shape == item.vector.shape and np.allclose(
+            stored.vector, item.vector, rtol=0, atol=_SAME_VECTOR
+        )
+    return not changed
 
 
 def is_learning_state(fields: set[str]) -> bool:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -30,6 +31,7 @@ from t4dm_daemon.core.errors import (
     ConflictError,
     DaemonError,
     DimensionMismatchError,
+    GoneError,
     InvalidInputError,
     NotFoundError,
     VectorRequiredError,
@@ -159,13 +161,29 @@ class MemoryService:
 
         Raises:
             InvalidInputError, DimensionMismatchError, ConflictError, EmbeddingError, StorageError.
+            GoneError: What the idempotency key stored has been purged.
         """
         token = _token(idempotency_key, request)
         handle, result = self._insert(request.space, [request], "replace", token, bulk=False)
         outcome = result.outcomes[0]
-        view = View(known_at=result.recorded_at, include_expired=True)  # as it was then, whatever others did since
-        item = self._one(handle, outcome.id, view=view, with_vectors=False)
-        return Stored(item, outcome)
+        return Stored(self._as_answered(handle, outcome, result.recorded_at), outcome)
+
+    def _as_answered(self, handle: SpaceHandle, outcome: Outcome, recorded_at: int) -> Item:
+        """Return a memory as it was when it was stored, whatever others did since. Raises GoneError."""
+        view = View(known_at=recorded_at, include_expired=True)
+        try:
+            (item,) = handle.backend.get([outcome.id], view=view)
+        except InvalidInputError:  # that moment was purged; the memory may be there all the same
+            (item,) = handle.backend.get([outcome.id], view=View(include_expired=True))
+            item = item if item is not None and item.version == outcome.version else None
+        if item is None:
+            raise GoneError(
+                f"memory {outcome.id!r} was stored, and has been purged since; "
+                "to store it anew, take another idempotency key",
+                id=outcome.id,
+                space=handle.name,
+            )
+        return item
 
     def batch(self, request: m.BatchRequest, *, idempotency_key: str | None = None) -> InsertResult:
         """Store many memories, all or none.
@@ -198,26 +216,30 @@ class MemoryService:
             _check_dimension(handle, item.vector, record=at)
         deduplicated = [record.id is None and record.dedup == "exact" and not record.supersedes for record in given]
         known: set[int] | None = None
+        times_named = Counter(ids)
         for lost in range(MAX_ATTEMPTS):
             with self._turns.attempt(lost):
-                current: list[Item | None] = [None] * len(given)
-                if on_conflict == "merge":
-                    current = handle.backend.get(ids, view=View(include_expired=True), with_vectors=True)
+                there: list[Item | None] = [None] * len(given)
+                if on_conflict != "error" and any(record.id is not None for record in given):
+                    there = handle.backend.get(ids, view=View(include_expired=True), with_vectors=True)
+                current = there if on_conflict == "merge" else [None] * len(given)
                 items = [
                     item if old is None else records.merged_item(record, old, item)
                     for record, old, item in zip(given, current, fresh, strict=True)
                 ]
                 if known is None:  # a text that turned out not to be known any more is embedded at the next attempt
-                    known = {
-                        at
-                        for at, item in enumerate(items)
-                        if deduplicated[at] and handle.backend.find_hash(item.content_hash) is not None
-                    }
+                    known = {at for at, item in enumerate(items) if deduplicated[at] and _is_known(handle, item)}
                 items = self._embedded(handle, given, items, current, known, bulk=bulk)
                 items, ties = self._tied(handle, given, items, known)
-                is_new = _are_new(handle, given, items, known)
+                same = {
+                    at
+                    for at, (record, item, old) in enumerate(zip(given, items, there, strict=True))
+                    if old is not None and times_named[old.id] == 1 and records.is_same(record, old, item)
+                }
                 writes = [
-                    Write(
+                    _confirmed(there[at])
+                    if at in same
+                    else Write(
                         item,
                         expected_version=_expected(on_conflict, old),
                         dedup=deduplicated[at],
@@ -232,18 +254,19 @@ class MemoryService:
                         closing, links = superseding(handle.backend, item, record.supersedes, now=now)
                         writes += closing
                         edges += links
+                is_new = [at not in known and old is None for at, old in enumerate(there)]
                 links = [*ties, *self._associations.sequence(handle.name, items, is_new, handle.backend)]
                 try:
                     result = handle.backend.insert(writes, edges, optional_edges=links, token=token)
                 except ConflictError as error:
-                    if error.code != ConflictError.code or not (known or edges or on_conflict == "merge"):
+                    if error.code != ConflictError.code or not (known or same or edges or on_conflict == "merge"):
                         raise
                     known = set()
                     continue
             result = dataclasses.replace(result, outcomes=result.outcomes[: len(given)])
             if not result.replayed:
                 self._associations.stored(handle.name, items, result.outcomes)
-            self._touch_duplicates(handle, result)
+            self._touch_duplicates(handle, result, deduplicated)
             return handle, result
         raise ConflictError("these memories keep changing; try again")
 
@@ -301,10 +324,15 @@ class MemoryService:
                 items[at] = dataclasses.replace(items[at], vector=vector)
         return items
 
-    def _touch_duplicates(self, handle: SpaceHandle, result: InsertResult) -> None:
+    def _touch_duplicates(self, handle: SpaceHandle, result: InsertResult, deduplicated: Sequence[bool]) -> None:
+        """Record that a text was told again; not that a memory was stored again as it is."""
         if result.replayed:
             return
-        known = [outcome.id for outcome in result.outcomes if outcome.status == "duplicate"]
+        known = [
+            outcome.id
+            for outcome, is_text in zip(result.outcomes, deduplicated, strict=True)
+            if is_text and outcome.status == "duplicate"
+        ]
         if known:
             self._touch(handle, known)
 
@@ -529,8 +557,8 @@ class MemoryService:
 
     def export(
         self, *, space: str | None = None, with_vectors: bool = True
-    ) -> Iterator[tuple[SpaceHandle, Item | None]]:
-        """Yield every space, first by itself and then with each of its present memories in order of insertion.
+    ) -> Iterator[tuple[SpaceHandle, Item | Edge | None]]:
+        """Yield every space: by itself, with each of its present memories in order of insertion, with their links.
 
         Each space is read as of one moment. One that is deleted meanwhile ends early, with StorageClosedError.
         """
@@ -544,6 +572,8 @@ class MemoryService:
                 after = page.after
                 if after is None:
                     break
+            if handle.backend.stats()["edges"]:
+                yield from ((handle, edge) for edge in _links(handle, view))
 
     def _one(self, handle: SpaceHandle, memory_id: str, *, view: View, with_vectors: bool) -> Item:
         (item,) = handle.backend.get([memory_id], view=view, with_vectors=with_vectors)
@@ -552,16 +582,31 @@ class MemoryService:
         return item
 
 
-def _are_new(handle: SpaceHandle, given: Sequence[m.RecordIn], items: Sequence[Item], known: Set[int]) -> list[bool]:
-    """Return which items are the first version of their id, as far as it matters: of those in a session."""
-    named = [item.id for record, item in zip(given, items, strict=True) if record.id and item.session_id is not None]
-    found = handle.backend.get(named, view=View(include_expired=True)) if named else []
-    there = {item.id for item in found if item is not None}
-    return [at not in known and item.id not in there for at, item in enumerate(items)]
-
-
 def _not_found(memory_id: str, space: str) -> NotFoundError:
     return NotFoundError(f"there is no memory {memory_id!r} in space {space!r}", id=memory_id, space=space)
+
+
+def _confirmed(item: Item | None) -> Write:
+    """Return the write of what is there already, which writes nothing while it is."""
+    assert item is not None
+    return Write(Item(id=item.id), expected_version=item.version, unchanged=True)
+
+
+def _is_known(handle: SpaceHandle, item: Item) -> bool:
+    found = handle.backend.find_hash(item.content_hash, valid_from=item.valid_from, valid_to=item.valid_to)
+    return found is not None
+
+
+def _links(handle: SpaceHandle, view: View) -> Iterator[Edge]:
+    """Yield the links of a space, by their sources in order of insertion."""
+    after: tuple[int, int] | None = None
+    while True:
+        page = handle.backend.scan(view=view, limit=_EXPORT_PAGE, after=after)
+        for item in page.items:
+            yield from handle.backend.edges(item.id, direction="out", view=view)
+        after = page.after
+        if after is None:
+            break
 
 
 def _expected(on_conflict: m.OnConflict, current: Item | None) -> int | None:

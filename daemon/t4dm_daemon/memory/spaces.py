@@ -6,6 +6,7 @@ compared, so a daemon configured for another model refuses to serve the space in
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from t4dm_daemon.core.errors import (
     NotFoundError,
 )
 from t4dm_daemon.storage.protocol import StorageBackend
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_SPACE = "default"
 MESSAGES: Final = "t4dm:messages"
@@ -101,7 +104,13 @@ class Spaces:
                     stored=stored,
                     configured=identity,
                 )
-            self._catalog.delete_space(name)  # nothing was ever stored: the new model may have it
+            # Nothing was ever stored: the space is made anew for the new model.
+            self._catalog.delete_space(name)
+            self._catalog.create_space(name, embedder="server", model=identity, metric="cosine", dimension=dimension)
+            logger.info(
+                "an empty space has another model from now on",
+                extra={"space": name, "before": attributes.get("model"), "model": identity},
+            )
         self._identity, self._dimension = identity, dimension
         if DEFAULT_SPACE not in self._catalog.spaces():
             self.create(DEFAULT_SPACE, embedder="server", dimension=None)

@@ -21,10 +21,10 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 class TextFormatter(logging.Formatter):
-    """Write `time level logger: event key=value …`."""
+    """Write `date time level logger: event key=value …`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
+        when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         extra = "".join(f" {key}={value}" for key, value in _fields(record).items())
         name = record.name.removeprefix("t4dm_daemon.")
         line = f"{when} {record.levelname.lower():<7} {name}: {record.getMessage()}{extra}"

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from t4dm_daemon.core.clock import OPEN, UNBOUNDED
 from t4dm_daemon.core.filter import Filter
 from t4dm_daemon.core.item import Edge, Item
 
@@ -47,10 +48,12 @@ class Write:
         item: The new version.
         expected_version: None: whatever is there is replaced. 0: the id must be absent (or deleted).
             n: the current version must be n.
-        dedup: When another current item has the same `content_hash`, write nothing for this one and
-            report that item as `duplicate`.
+        dedup: When another current item has the same `content_hash`, has not expired, and is true at some
+            moment at which this one is, write nothing for this one and report that item as `duplicate`.
         only_duplicate: With `dedup`: refuse (ConflictError) unless it is a duplicate. For an item whose text
             was known a moment ago, so that nobody computed its vector.
+        unchanged: With `expected_version`: write nothing, and report the item as `duplicate`. For an item that is
+            there already, equal in all that is given.
         carry: Learning state (`core.item.MUTABLE_FIELDS`) that the new version of a current item takes from
             the old one as it is at that moment, not from `item`: what was changed in place in between stays.
     """
@@ -59,6 +62,7 @@ class Write:
     expected_version: int | None = None
     dedup: bool = False
     only_duplicate: bool = False
+    unchanged: bool = False
     carry: frozenset[str] = frozenset()
 
 
@@ -368,8 +372,8 @@ class StorageBackend(Protocol):
         """Return visible items that pass the filter, ordered, a page at a time."""
         ...
 
-    def find_hash(self, content_hash: int) -> str | None:
-        """Return the id of a current item with this content hash, None if there is none."""
+    def find_hash(self, content_hash: int, *, valid_from: int = UNBOUNDED, valid_to: int = OPEN) -> str | None:
+        """Return the id of a current item with this content hash that is true within the interval, None if none is."""
         ...
 
     def history(self, item_id: str, *, with_vectors: bool = False) -> list[Item]:

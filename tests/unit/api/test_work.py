@@ -65,3 +65,31 @@ def test_an_error_of_the_work_reaches_the_caller() -> None:
         lane.close()
 
     asyncio.run(scenario())
+
+
+def test_a_lane_that_stops_refuses_what_waits_and_what_comes_and_lets_the_rest_end() -> None:
+    async def scenario() -> None:
+        lane = Lane("test", workers=1, max_waiting=1, deadline_s=30)
+        gate, began = threading.Event(), threading.Event()
+
+        def work() -> bool:
+            began.set()
+            return gate.wait(30)
+
+        running = asyncio.create_task(lane.run(work))
+        while not began.is_set():
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(lane.run(int))
+        await asyncio.sleep(0)
+
+        lane.stop()
+
+        for refused in (waiting, lane.run(int)):
+            with pytest.raises(BusyError, match="nothing was done") as error:
+                await refused
+            assert error.value.details == {"phase": "stopping"}
+        gate.set()
+        assert await running
+        lane.close()
+
+    asyncio.run(scenario())

@@ -18,7 +18,7 @@ from t4dm_daemon import cli
 from t4dm_daemon.cli import output
 from t4dm_daemon.cli.command import Command
 from tests.unit.cli.conftest import Run
-from tests.unit.client.fake_daemon import FakeDaemon, error
+from tests.unit.client.fake_daemon import FakeDaemon, Reply, error
 
 COMMANDS = [
     "serve",
@@ -96,6 +96,20 @@ def test_each_kind_of_refusal_has_its_exit_code(run: Run, fake: FakeDaemon, stat
     assert f"the reason for {status}" in done.err
     assert as_json.json["error"]["code"] == "refused"
     assert as_json.json["error"]["details"]["fact"] == 1
+
+
+def test_a_wrong_use_names_the_command_whose_help_to_see(run: Run) -> None:
+    done = run("add", "  ")
+
+    assert done.exit_code == 2
+    assert done.err == "t4dm: the text to remember is empty\n  See: t4dm add --help\n"
+
+
+def test_a_missing_space_points_to_the_list_of_spaces(run: Run, fake: FakeDaemon) -> None:
+    body = {"error": {"code": "not_found", "message": "no such space", "details": {"space": "none"}}}
+    fake.planned = [Reply(404, body)]
+
+    assert "See which spaces there are: t4dm stats" in run("search", "tea", "--space", "none").err
 
 
 def test_debug_shows_the_traceback(run: Run, fake: FakeDaemon) -> None:
@@ -322,12 +336,12 @@ def in_a_shell(line: str, *, url: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("line", "exit_code", "told"),
     [
-        ("t4dm add <&-", 2, "t4dm: standard input is closed\n  See: t4dm COMMAND --help\n"),
-        ("t4dm import - <&-", 2, "t4dm: standard input is closed\n  See: t4dm COMMAND --help\n"),
+        ("t4dm add <&-", 2, "t4dm: standard input is closed\n  See: t4dm add --help\n"),
+        ("t4dm import - <&-", 2, "t4dm: standard input is closed\n  See: t4dm import --help\n"),
         ("t4dm delete --all <&-", 2, None),
         ("t4dm list >&-", 0, ""),
         ("t4dm list --json >&-", 0, ""),
-        ("t4dm export >&-", 2, "t4dm: standard output is closed; name a file\n  See: t4dm COMMAND --help\n"),
+        ("t4dm export >&-", 2, "t4dm: standard output is closed; name a file\n  See: t4dm export --help\n"),
         ("t4dm list >/dev/full", 1, "t4dm: No space left on device\n"),
         ("t4dm list --json >/dev/full", 1, "t4dm: No space left on device\n"),
         ("t4dm get none --json >/dev/full", 1, "t4dm: No space left on device\n"),

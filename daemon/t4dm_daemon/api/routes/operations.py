@@ -14,19 +14,23 @@ from t4dm_daemon.api.codec import StrictRoute, answer, json_line, memory_payload
 from t4dm_daemon.api.deps import Doors, ReachedDoors
 from t4dm_daemon.api.errors import documented
 from t4dm_daemon.api.routes.sessions import message_line
-from t4dm_daemon.core.errors import StorageClosedError
+from t4dm_daemon.core.errors import BusyError, StorageClosedError
+from t4dm_daemon.core.item import Edge
+from t4dm_daemon.memory.graph import plain_edge
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["operations"], route_class=StrictRoute)
 _LINES_PER_CHUNK = 200
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=m.Health, responses=documented(), summary="Is the process up?")
 async def healthz(request: Request, at: ReachedDoors) -> Response:
     """Answer at once, whatever else is going on."""
     return answer(request, lambda _: at.runtime.health().model_dump())
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=m.Readiness,
@@ -69,8 +73,10 @@ async def stats(request: Request, at: ReachedDoors) -> Response:
     responses={
         **documented(404),
         200: {
-            "description": "A line for each space and each of its memories, then one for each message; last, "
-            '`{"end": true, "count": memories, "messages": messages}`.',
+            "description": (
+                "A line for each space, each of its memories and each of their links, then one for each message; last, "
+                '`{"end": true, "count": memories, "edges": links, "messages": messages}`.'
+            ),
             "content": {"application/x-ndjson": {}},
         },
     },
@@ -81,7 +87,10 @@ async def export(
     space: Annotated[m.SpaceName | None, Query(description="Only this space; all when absent.")] = None,
     include_vectors: bool = True,
 ) -> Response:
-    """Stream every present memory as JSON lines, as of one moment. A stream without its last line was cut short."""
+    """Stream every present memory, link and message as JSON lines, as of one moment.
+
+    A stream without its last line was cut short.
+    """
     if space is not None and not await at.quick.run(at.sessions.holds, space):
         await at.quick.run(at.service.spaces.open, space)
     lines = _lines(at, space, include_vectors)
@@ -89,11 +98,15 @@ async def export(
 
 
 def _lines(at: Doors, space: str | None, include_vectors: bool) -> Iterator[bytes]:
-    count = 0
+    count = edges = 0
     is_scope_only = space is not None and space not in at.service.spaces.names()
     for handle, item in () if is_scope_only else at.service.export(space=space, with_vectors=include_vectors):
         if item is None:
             yield json_line({"space": at.runtime.space_model(handle).model_dump()})
+            continue
+        if isinstance(item, Edge):
+            yield json_line({"edge": plain_edge(item), "space": handle.name})
+            edges += 1
             continue
         yield json_line(memory_payload(item, handle.name, with_vector=include_vectors, packed=False))
         count += 1
@@ -101,7 +114,7 @@ def _lines(at: Doors, space: str | None, include_vectors: bool) -> Iterator[byte
     for message in at.sessions.export(space=space):
         yield json_line(message_line(message))
         messages += 1
-    yield json_line({"end": True, "count": count, "messages": messages})
+    yield json_line({"end": True, "count": count, "edges": edges, "messages": messages})
 
 
 async def _chunks(at: Doors, lines: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -116,5 +129,5 @@ async def _chunks(at: Doors, lines: Iterator[bytes]) -> AsyncIterator[bytes]:
     try:
         while chunk := await at.bulk.run(take):
             yield chunk
-    except StorageClosedError:  # without its last line the stream says itself that it was cut short
+    except (BusyError, StorageClosedError):  # without its last line the stream says itself that it was cut short
         logger.warning("export cut short: a space was deleted, or the daemon is stopping")

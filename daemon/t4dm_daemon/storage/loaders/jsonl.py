@@ -1,7 +1,8 @@
 """JSON lines as a source: T4DM's own export, or one plain object a line.
 
-An export begins each space with `{"space": {…}}`, has one memory a line, and ends with `{"end": true, "count": n}`;
-without that line it was cut short, which is said at the end. What a memory says about its storage (`version`,
+An export begins each space with `{"space": {…}}`, has one memory a line, then one link a line (`{"edge": {…}}`, passed
+over: they are no vectors), and ends with `{"end": true, "count": n}`; without that line it was cut short, which is
+said at the end. What a memory says about its storage (`version`,
 `recorded_at`, `status`) is the new space's own business and not read; messages of sessions are passed over.
 
 A plain line has any fields of a memory, and these by the names that other tools use:
@@ -195,12 +196,14 @@ class _Reading:
         """Return the line's memory; None for a line that is none, or one of a space that was not asked for."""
         self.last_id = ""
         given = _document(line, is_first=self.number == 1)
-        if given.keys() - {"messages"} == {"end", "count"}:
+        if given.keys() - {"edges", "messages"} == {"end", "count"}:
             self._end(given)
             return None
         if given.keys() == {"message"} and isinstance(given["message"], dict):
             return None  # of a session, which is no memory
         space = given.get("space")
+        if isinstance(given.get("edge"), dict) and given.keys() == {"edge", "space"}:
+            return None
         if isinstance(space, dict) and given.keys() == {"space"}:
             self._is_open = True
             if self._space is None and isinstance(space.get("name"), str):

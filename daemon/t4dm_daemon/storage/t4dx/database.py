@@ -17,7 +17,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -73,6 +73,7 @@ class Database:
         wal_key: Authenticates the logs of all spaces, at least 32 bytes; see `wal_mac`.
         clock: Transaction times.
         owner: Facts for whoever finds the directory locked, for example the URL.
+        on_claimed: Called when the directory is locked and its format is known, before the spaces are recovered.
         fs: The file system.
 
     Raises:
@@ -101,6 +102,7 @@ class Database:
         wal_key: bytes | None = None,
         clock: RecordClock | None = None,
         owner: Mapping[str, Any] | None = None,
+        on_claimed: Callable[[], None] | None = None,
         fs: FileSystem | None = None,
     ) -> None:
         self._fs = fs or FileSystem()
@@ -131,6 +133,9 @@ class Database:
             self._write_owner()
             self._store_id = self._check_format()
             self._catalog = self._load_catalog()
+            if on_claimed is not None:
+                on_claimed()
+            self._keep_old_format()
             for name, entry in self._catalog["spaces"].items():
                 self._engines[name] = self._open(entry)
             self._remove_orphans()
@@ -182,9 +187,11 @@ class Database:
             facts = json.loads(self._fs.read(path))
             found, store_id = int(facts["format"]), bytes.fromhex(facts["store_id"])
         except (ValueError, KeyError, TypeError) as error:
-            raise CorruptionError(f"{path}: this file is damaged: {error}", file=str(path)) from error
+            raise CorruptionError(
+                f"{path}: this file is damaged: it holds no format and store_id; restore a backup", file=str(path)
+            ) from error
         if OLDEST_FORMAT <= found < FORMAT_VERSION:
-            self._keep_old_format(found)
+            self._migrates_from = found
         elif found != FORMAT_VERSION:
             raise FormatError(
                 f"{self._root} has data format {found}, this T4DM reads format {FORMAT_VERSION}: upgrade T4DM",
@@ -193,8 +200,11 @@ class Database:
             )
         return store_id
 
-    def _keep_old_format(self, found: int) -> None:
+    def _keep_old_format(self) -> None:
         """Make a backup before anything of an older format is changed; once, however often it is tried."""
+        found = self._migrates_from
+        if found is None:
+            return
         target = self._root / "backups" / f"format-{found}"
         self._fs.make_directory(target.parent)
         if not target.exists():
@@ -202,7 +212,6 @@ class Database:
             partial = begin(self._fs, target)
             copy_closed(self._fs, self._root, partial)
             finish(self._fs, partial, target)
-        self._migrates_from = found
 
     def _finish_migration(self) -> None:
         """Write every space in the present format, and say so last of all: until then it is done again."""
@@ -328,7 +337,7 @@ class Database:
             self._save_catalog({"next": self._catalog["next"], "spaces": spaces})
             engine = self._engines[name]
             self._engines = {other: one for other, one in self._engines.items() if other != name}
-        engine.close(discard=True)
+        engine.close(discard=True, deleted_as=name)
         self._fs.remove_tree(self._directory(entry["directory"]))
 
     # All of it ----------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from t4dm_daemon.core.errors import (
     DaemonError,
     DimensionMismatchError,
     InvalidInputError,
+    SpaceDeletedError,
     StorageClosedError,
     StorageError,
 )
@@ -161,6 +162,7 @@ class T4DXEngine:
         self._commit_lock = threading.Lock()
         self._apply_lock = threading.Lock()
         self._is_closed = False
+        self._deleted_as: str | None = None
         self._log_bytes = 0
         self._pid = os.getpid()
         self._fs.make_directory(root)
@@ -324,8 +326,12 @@ class T4DXEngine:
 
     def _submit(self, kind: int, body: bytes, meaning: Any) -> Any:
         self._require_writable()
-        self._flusher.wait_for_room()
-        return self._queue.submit(Command(kind, body, meaning))
+        try:
+            self._flusher.wait_for_room()
+            return self._queue.submit(Command(kind, body, meaning))
+        except StorageClosedError:
+            self._require_open()  # says why
+            raise
 
     def _carry_out(self, group: Sequence[Command]) -> None:
         """Log and apply a group of commands. Called by the commit leader."""
@@ -585,12 +591,12 @@ class T4DXEngine:
             with_vectors=with_vectors,
         )
 
-    def find_hash(self, content_hash: int) -> str | None:
-        """Return the id of a current item with this content hash, None if there is none."""
+    def find_hash(self, content_hash: int, *, valid_from: int = UNBOUNDED, valid_to: int = OPEN) -> str | None:
+        """Return the id of a current item with this content hash that is true within the interval, None if none is."""
         self._require_open()
         if not 0 < content_hash < 2**64:
             return None  # 0 stands for no hash
-        found = self._state.current_with_hash(content_hash, self._clock.now())
+        found = self._state.current_with_hash(content_hash, self._clock.now(), valid=(valid_from, valid_to))
         return None if found is None else found[0]
 
     def history(self, item_id: str, *, with_vectors: bool = False) -> list[Item]:
@@ -699,6 +705,8 @@ class T4DXEngine:
     def _require_open(self) -> None:
         if self._pid != os.getpid():
             raise StorageError("this store was opened by the parent process; open it after the fork")
+        if self._is_closed and self._deleted_as is not None:
+            raise SpaceDeletedError(f"there is no space {self._deleted_as!r}: it was deleted", space=self._deleted_as)
         if self._is_closed:
             raise StorageClosedError("the store is closed")
 
@@ -813,17 +821,19 @@ class T4DXEngine:
 
     # The end ------------------------------------------------------------------------------------------
 
-    def close(self, *, discard: bool = False) -> None:
+    def close(self, *, discard: bool = False, deleted_as: str | None = None) -> None:
         """Flush and release everything. Safe to call twice; a failed flush is logged, for the log has it all.
 
         Args:
             discard: Write nothing more: the files are about to be removed.
+            deleted_as: The name of the space, when it is deleted: calls raise SpaceDeletedError from now on.
         """
         if self._pid != os.getpid():
             return
         with self._apply_lock:
             if self._is_closed:
                 return
+            self._deleted_as = deleted_as
             self._is_closed = True
         self._queue.close()
         self._compactor.close()

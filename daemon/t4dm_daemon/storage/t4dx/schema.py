@@ -93,7 +93,8 @@ class Row:
     learned: Sequence[float]
     expected_version: int | None
     dedup: int
-    """0: stored whatever else there is. 1: not stored when a duplicate. 2: the batch fails unless a duplicate."""
+    """0: stored whatever else there is. 1: not stored when a duplicate. 2: the batch fails unless a duplicate.
+    3: not stored; with `expected_version`, which says what is there already."""
     carry: int
     """Bit i: `LEARNED[i]` is taken from the current version."""
 
@@ -259,7 +260,7 @@ def encode_insert(
                 _given_of(item),
                 _learned_of(item),
                 write.expected_version,
-                2 if write.only_duplicate else int(write.dedup),
+                3 if write.unchanged else 2 if write.only_duplicate else int(write.dedup),
                 sum(_BITS[name] for name in write.carry) if write.carry else 0,
             )
         )

@@ -56,8 +56,11 @@ from t4dm_daemon.storage.t4dx.wal import Record
 
 TOKEN_LIFE_US: Final = 24 * 3600 * 1_000_000
 ONLY_DUPLICATE: Final = 2
+UNCHANGED: Final = 3
 _CREATED_AT: Final = GIVEN.index("created_at")
 _CONTENT_HASH: Final = GIVEN.index("content_hash")
+_VALID_FROM: Final = GIVEN.index("valid_from")
+_VALID_TO: Final = GIVEN.index("valid_to")
 _EXPIRES_AT: Final = LEARNED.index("expires_at")
 
 
@@ -196,14 +199,19 @@ class SpaceState:
                     expected=row.expected_version,
                     found=version if is_open else 0,
                 )
+            if row.dedup == UNCHANGED:
+                plan.append((row.id, version))
+                continue
             content_hash = row.given[_CONTENT_HASH]
             duplicate = None
             if row.dedup and content_hash:
-                duplicate = self.current_with_hash(content_hash, time, {row.key}, staged)
+                valid = row.given[_VALID_FROM], row.given[_VALID_TO]
+                duplicate = self.current_with_hash(content_hash, time, {row.key}, staged, valid=valid)
                 for key in hashes.get(content_hash, ()) if duplicate is None else ():
                     other, its_version = staged[key]
                     is_same = other.given[_CONTENT_HASH] == content_hash and other.learned[_EXPIRES_AT] > time
-                    if is_same and key != row.key:
+                    meets = other.given[_VALID_FROM] < valid[1] and valid[0] < other.given[_VALID_TO]
+                    if is_same and meets and key != row.key:
                         duplicate = other.id, its_version
                         break
             if duplicate is None and row.dedup == ONLY_DUPLICATE:
@@ -415,16 +423,20 @@ class SpaceState:
             raise _same_key(identifier, unpack_blob(component.blob(at))[0])
         return int(component.numbers["version"][at]), component.is_open(at)
 
-    def current_with_hash(self, content_hash: int, now: int, *without: Container[bytes]) -> tuple[str, int] | None:
+    def current_with_hash(
+        self, content_hash: int, now: int, *without: Container[bytes], valid: tuple[int, int]
+    ) -> tuple[str, int] | None:
         """Return the id and version of the current item with a content hash, but for the keys `without`.
 
-        Of several the first inserted: the answer must not depend on which component a row is in, for a replay
-        finds it in another.
+        An item counts when it is true at some moment of the interval `valid`, its end excluded. Of several the first
+        inserted: the answer must not depend on which component a row is in, for a replay finds it in another.
         """
         first: tuple[int, str, int] | None = None
         for component in self.components:
             for at in component.rows_of_hash(content_hash):
                 if not component.is_open(at) or component.numbers["expires_at"][at] <= now:
+                    continue
+                if component.numbers["valid_from"][at] >= valid[1] or component.numbers["valid_to"][at] <= valid[0]:
                     continue
                 seq = int(component.numbers["seq"][at])
                 if first is not None and first[0] < seq:

@@ -17,6 +17,7 @@ from t4dm_daemon.core.errors import (
     CorruptionError,
     FormatError,
     NotFoundError,
+    SpaceDeletedError,
     StorageClosedError,
     StorageError,
     StorageLockedError,
@@ -116,6 +117,17 @@ def test_a_forked_child_neither_uses_nor_unlocks_its_parents_store(tmp_path: Pat
     database.close()
 
 
+def test_a_space_that_was_deleted_under_its_user_is_named_as_not_there(tmp_path: Path) -> None:
+    with Database(tmp_path) as database:
+        engine = database.create_space("notes")
+        database.delete_space("notes")
+
+        for call in (lambda: engine.insert([write("a")]), lambda: engine.get(["a"]), engine.flush):
+            with pytest.raises(SpaceDeletedError, match="there is no space 'notes': it was deleted") as gone:
+                call()
+            assert (gone.value.code, gone.value.status) == ("not_found", 404)
+
+
 def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
     Database(tmp_path).close()
     facts = json.loads((tmp_path / "FORMAT").read_text()) | {"format": FORMAT_VERSION + 1}
@@ -127,6 +139,15 @@ def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
 
     assert caught.value.details == {"expected": FORMAT_VERSION, "found": FORMAT_VERSION + 1}
     assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.parametrize("text", ["3", "{}", "[1]", '{"format": null}', "not json", '{"format": 2, "store_id": 5}'])
+def test_a_damaged_format_is_corruption_in_words(tmp_path: Path, text: str) -> None:
+    Database(tmp_path).close()
+    (tmp_path / "FORMAT").write_text(text)
+
+    with pytest.raises(CorruptionError, match="FORMAT: this file is damaged: it holds no format and store_id; restore"):
+        Database(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["FORMAT", "CATALOG"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import threading
 import uuid
@@ -152,6 +153,54 @@ def test_of_several_duplicates_the_first_inserted_is_named_wherever_it_lives(
     assert (by_a.id, by_a.status) == ("b", "duplicate")
     assert engine.find_hash(1) == "a"
     assert after_crash().find_hash(1) == "a"
+
+
+@pytest.mark.parametrize("is_flushed_between", [False, True])
+def test_a_duplicate_is_true_at_some_moment_of_the_new_one_also_after_a_replay(
+    open_engine: Open, after_crash: Open, is_flushed_between: bool
+) -> None:
+    engine = open_engine()
+    engine.insert([write("a", content_hash=1, valid_from=10, valid_to=20)])
+    if is_flushed_between:
+        engine.flush()
+
+    statuses = [
+        engine.insert([write(name, content_hash=1, valid_from=start, valid_to=end, dedup=True)]).outcomes[0].status
+        for name, start, end in (("b", 19, 30), ("c", 20, 30), ("d", 5, 10), ("e", 29, 40), ("f", 5, 8))
+    ]
+    at_once = [write("x", content_hash=2, valid_to=5), write("y", content_hash=2, valid_from=5, dedup=True)]
+    together = [one.status for one in engine.insert(at_once).outcomes]
+
+    assert statuses == ["duplicate", "created", "created", "duplicate", "duplicate"]
+    assert together == ["created", "created"]
+    assert engine.find_hash(1, valid_from=25) == "c"
+    assert engine.find_hash(1, valid_from=30) is None
+    found = after_crash().get(["a", "b", "c", "d", "e", "f", "x", "y"])
+    assert [one is not None for one in found] == [True, False, True, True, False, False, True, True]
+
+
+def test_a_write_of_what_is_there_is_reported_and_refused_once_it_has_changed(
+    open_engine: Open, after_crash: Open
+) -> None:
+    engine = open_engine()
+    engine.insert([write("a", "one")])
+    confirmed = dataclasses.replace(write("a", expected=1), unchanged=True)
+
+    result = engine.insert([confirmed, write("b")])
+    engine.insert([write("a", "two")])
+    with pytest.raises(ConflictError):
+        engine.insert([confirmed, write("c")])
+
+    assert [(one.id, one.status, one.version) for one in result.outcomes] == [
+        ("a", "duplicate", 1),
+        ("b", "created", 1),
+    ]
+    for one in (engine, after_crash()):
+        assert [item and (item.content, item.version) for item in one.get(["a", "b", "c"])] == [
+            ("two", 2),
+            ("", 1),
+            None,
+        ]
 
 
 def test_an_edge_to_a_row_that_was_a_duplicate_is_refused(engine: T4DXEngine) -> None:

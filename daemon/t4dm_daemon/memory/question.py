@@ -21,10 +21,11 @@ _WHEN: Final = re.compile(
     r"\s*(?:when\b|how long\b|since when\b|(?:on |in |at )?what (?:date|day|month|year|time)\b)", re.IGNORECASE
 )
 _PAST: Final = re.compile(
-    r"\b(?:before|previous(?:ly)?|former(?:ly)?|used to|originally|initially|at first|earlier|back then|in the past|"
-    r"no longer|anymore|any more|once|old|ex|first)\b",
+    r"\b(?:before|previous(?:ly)?|former(?:ly)?|used to|original(?:ly)?|initial(?:ly)?|at first|earlier|back then|"
+    r"in the past|no longer|anymore|any more)\b|(?:['’]s|\b(?:the|my|his|her|its|our|your|their)) old\b",
     re.IGNORECASE,
 )
+_ORIGIN: Final = re.compile(r"\b(?:original(?:ly)?|initial(?:ly)?|at first)\b", re.IGNORECASE)
 _COMMON: Final = frozenset(("will", "may", "mark", "art", "hope", "grace", "rose", "sue", "bill", "pat", "rich", "guy"))
 """Names that are words, too: they are names where they are written with a capital inside a sentence."""
 MIN_NAME: Final = 2
@@ -41,6 +42,7 @@ class Understood:
         dates: Times that it names.
         asks_when: It asks for a time.
         asks_past: It asks for what was, not for what is.
+        asks_origin: It asks how things were at first.
     """
 
     text: str
@@ -49,6 +51,7 @@ class Understood:
     dates: tuple[When, ...]
     asks_when: bool
     asks_past: bool
+    asks_origin: bool
 
 
 def words_of(text: str) -> list[str]:
@@ -87,6 +90,7 @@ def understand(text: str, actors: Iterable[str], *, now: int) -> Understood:
         dates=tuple(dates_in(text, now=now)),
         asks_when=_WHEN.match(text) is not None,
         asks_past=_PAST.search(text) is not None,
+        asks_origin=_ORIGIN.search(text) is not None,
     )
 
 

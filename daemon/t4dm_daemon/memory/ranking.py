@@ -3,6 +3,7 @@
     probe      every signal proposes candidates; each candidate gets what all signals say (`storage.Probe`)
     fuse       contributions are weighted and added (`signals.py`)
     spread     activation flows from the best hits along links, and may bring in others (`spreading.py`)
+    hand over  of a fact that has changed the version that is asked for gets the score (`succession.py`)
     calibrate  the sum becomes a score in [0, 1] that means the same on every store (`calibration.py`)
     thin out   near-duplicates are shown once, and where it is asked for, hits that differ are preferred (MMR)
 
@@ -28,6 +29,7 @@ from t4dm_daemon.memory.diversity import diverse, without_duplicates
 from t4dm_daemon.memory.question import Understood
 from t4dm_daemon.memory.signals import Contributions, contributions
 from t4dm_daemon.memory.spreading import SEEDS, spread
+from t4dm_daemon.memory.succession import HEIRS, newer, successions
 from t4dm_daemon.storage.protocol import Candidate, Probe, Scales, StorageBackend, View
 
 MODES: Final[tuple[m.SearchMode, ...]] = ("hybrid", "vector", "lexical", "graph")
@@ -118,6 +120,8 @@ def rank(question: Question, backend: StorageBackend) -> list[Hit]:
     fused = {one.item.id: _Fused(one, _parts(one, scales, question, weights)) for one in candidates}
     if weights.graph:
         _spread(probe, fused, scales, question, weights)
+    if question.asked is not None and question.view.as_of is None and weights.outdated:
+        _hand_over(probe, fused, scales, question, weights)
     if question.mode == "graph":
         fused = {name: one for name, one in fused.items() if "graph" in one.parts}
     ordered = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))
@@ -156,6 +160,27 @@ def _spread(
     for name, activation in reached.items():
         if name in fused:
             fused[name].parts["graph"] = weights.graph * activation
+
+
+def _hand_over(
+    probe: Probe, fused: dict[str, _Fused], scales: Scales, question: Question, weights: m.SearchWeights
+) -> None:
+    """Let the versions of changed facts that are asked for have the scores of the others."""
+    assert question.asked is not None
+    ordered = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))[:HEIRS]
+    best = {one.candidate.item.id: one.total - one.parts.get("outdated", 0.0) for one in ordered}
+
+    def versions(chain: frozenset[str]) -> dict[str, tuple[Item, float]]:
+        for one in probe.among(name for name in sorted(chain) if name not in fused):
+            fused[one.item.id] = _Fused(one, _parts(one, scales, question, weights))
+        return {name: (fused[name].candidate.item, fused[name].total) for name in sorted(chain) if name in fused}
+
+    for name, gain in successions(best, probe, versions, question.asked).items():
+        fused[name].parts["succession"] = gain
+    if not question.asked.asks_past:
+        again = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))[:HEIRS]
+        for name, gain in newer([(one.candidate.item, one.total) for one in again]).items():
+            fused[name].parts["newer"] = gain
 
 
 def _calibrated(ordered: Sequence[_Fused], question: Question) -> list[Hit]:

@@ -102,6 +102,7 @@ class TextProbe:
         self._known_sessions: set[str] = set()
         self._cosines: dict[Ref, float] = {}
         self._scales = Scales()
+        self._links: dict[str, list[Edge]] = {}
         if text is not None:
             self._read_postings(text)
             self._score()

@@ -16,8 +16,8 @@ from t4dm_daemon.core.clock import from_micros
 from t4dm_daemon.memory.ranking import Hit
 
 _DAY_US: Final = 86_400_000_000
-ENOUGH: Final = 0.6
-"""Confidence from which a block is worth its tokens (docs/ranking.md); a request may say otherwise."""
+ENOUGH: Final = 0.15
+"""Confidence from which a block is worth its tokens: nine in ten answerable questions pass (docs/ranking.md)."""
 _SPANS: Final = ((365, "year"), (30, "month"), (7, "week"), (1, "day"))
 
 

@@ -115,6 +115,7 @@ class DeleteFields(SelectionFields, total=False):
     ids: Sequence[str] | None
     filter: FilterLike | None
     older_than: Time | None
+    expired: bool
     all: bool
     dry_run: bool
     purge: bool

@@ -375,3 +375,15 @@ def test_a_context_of_nothing_relevant_is_empty(backend: MemoryBackend, space: s
     block = backend.context(r.ContextRequest(query="volcano insurance premium", space=space))
 
     assert (block.text, block.parts, block.tokens) == ("", [], 0)
+
+
+def test_what_has_expired_is_deleted_for_good_when_asked_to(backend: MemoryBackend, space: str) -> None:
+    backend.store(m.StoreRequest(id="gone", content="a password", space=space, ttl_s=0.001))
+    _store(backend, space, "stays")
+
+    answer = backend.delete_many(m.DeleteRequest(space=space, expired=True, purge=True))
+
+    assert (answer.deleted, answer.purged) == (1, 1)
+    assert backend.list(m.ListRequest(space=space, show_expired=True)).total == 1
+    with pytest.raises(NotFoundError):
+        backend.history("gone", space=space)

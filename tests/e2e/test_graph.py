@@ -50,6 +50,9 @@ def test_what_was_linked_purged_and_compacted_is_so_after_a_kill(make_daemon: Ma
     texts = [path.read_bytes() for path in daemon.storage_path.rglob("blobs.bin")]
     assert b"about the storm" in b"".join(texts)
     assert b"about the secret" not in b"".join(texts)
+    words = b"".join(path.read_bytes() for path in daemon.storage_path.rglob("index.text"))
+    assert b"storm" in words
+    assert b"secret" not in words
     daemon.start()
 
     walked = _cli(daemon, "traverse", "storm", "--depth", "3")["nodes"]

@@ -430,6 +430,7 @@ class DeleteRequest(Selection):
 
     ids: list[Id] | None = Field(default=None, max_length=MAX_LIMIT)
     older_than: Time | None = Field(default=None, description="Created before this time.")
+    expired: Bool = Field(default=False, description="Only what has expired.")
     all: Bool = False
     dry_run: Bool = False
     purge: Bool = Field(

@@ -99,6 +99,7 @@ for _name, _command, _panel in (
     ("link", links.link, _LINKS),
     ("unlink", links.unlink, _LINKS),
     ("links", links.links, _LINKS),
+    ("graph", links.traverse, _LINKS),
     ("traverse", links.traverse, _LINKS),
     ("path", links.path, _LINKS),
     ("provenance", links.provenance, _LINKS),

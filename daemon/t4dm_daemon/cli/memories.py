@@ -43,6 +43,9 @@ def add(
     valid_from: Annotated[str | None, typer.Option("--valid-from", help="From when it is true (RFC 3339).")] = None,
     valid_to: Annotated[str | None, typer.Option("--valid-to", help="Until when it is true (RFC 3339).")] = None,
     ttl: Annotated[str | None, typer.Option("--ttl", help="Forget after: 90 (seconds), 15m, 12h, 7d, 2w.")] = None,
+    supersedes: Annotated[
+        list[str] | None, typer.Option("--supersedes", help="A memory that stops being true with this one. Repeatable.")
+    ] = None,
     space: o.Space = "default",
     user: o.User = None,
     agent: o.Agent = None,
@@ -57,6 +60,7 @@ def add(
     """Remember a text.
 
     t4dm add "Ada likes tea" --user ada --meta topic=drinks
+    t4dm add "The rent is 790" --supersedes rent-2025
     git log -1 --format=%B | t4dm add --category work
     """
     with Command(url=url, as_json=as_json, quiet=quiet, debug=debug) as command:
@@ -72,6 +76,7 @@ def add(
             "valid_from": valid_from,
             "valid_to": valid_to,
             "ttl_s": duration_s("--ttl", ttl),
+            "supersedes": supersedes or None,
             "metadata": pairs("--meta", meta) or None,
         }
         request = StoreRequest(
@@ -150,6 +155,7 @@ def delete(
     older_than: Annotated[str | None, typer.Option("--older-than", help="Created before this time (RFC 3339).")] = None,
     kind: o.Kind = None,
     namespace: o.Namespace = None,
+    expired: Annotated[bool, typer.Option("--expired", help="Only what has expired.")] = False,
     purge: Annotated[
         bool, typer.Option("--purge", help="Forget their history too, even of ids that were deleted before.")
     ] = False,
@@ -171,7 +177,7 @@ def delete(
     t4dm delete m-1 m-2
     t4dm delete --filter '{"field": "topic", "op": "eq", "value": "tea"}' --dry-run
     t4dm delete --all --user ada --yes
-    t4dm delete m-1 --purge
+    t4dm delete --expired --purge --yes
     """
     with Command(url=url, as_json=as_json, quiet=quiet, debug=debug) as command:
         from t4dm.sdk.models import MAX_LIMIT, DeleteRequest
@@ -181,6 +187,7 @@ def delete(
             "ids": named or None,
             "filter": json_object("--filter", filter),
             "older_than": older_than,
+            "expired": expired or None,
             "kind": kind,
             "namespace_prefix": labels("--namespace", namespace),
             **o.owner(user, agent, app, run, session),
@@ -189,7 +196,7 @@ def delete(
         if named and everything:
             raise UsageError("give ids or --all, not both")
         if not given and not everything:
-            raise UsageError("say what to delete: ids, --filter, an owner such as --user, or --all")
+            raise UsageError("say what to delete: ids, --filter, an owner such as --user, --expired, or --all")
         is_narrowed = len(given) > bool(named)
         chunks = [{"ids": named[start : start + MAX_LIMIT]} for start in range(0, len(named), MAX_LIMIT)]
         requests = [

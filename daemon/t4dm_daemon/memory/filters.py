@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -104,10 +105,15 @@ def deletion_filter(request: m.DeleteRequest) -> f.Filter | None:
     Raises:
         EmptySelectorError: Nothing is selected and `all` is not true.
     """
-    where = f.all_of(selection_filter(request), _time_bound("created_at", "lt", request.older_than))
+    where = f.all_of(
+        selection_filter(request),
+        _time_bound("created_at", "lt", request.older_than),
+        f.Leaf("expires_at", "lte", time.time_ns() // 1000) if request.expired else None,
+    )
     if where is None and not request.ids and not request.all:
         raise EmptySelectorError(
-            "nothing is selected: give ids, a filter, a namespace_prefix, an owner or older_than, or say all: true"
+            "nothing is selected: give ids, a filter, a namespace_prefix, an owner, older_than or expired, or say "
+            "all: true"
         )
     return where
 

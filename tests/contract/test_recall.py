@@ -204,12 +204,28 @@ def test_a_superseded_fact_stops_being_true_and_stays_told_of(backend: MemoryBac
 def test_superseding_what_does_not_exist_stores_nothing(backend: MemoryBackend, space: str) -> None:
     backend.store(m.StoreRequest(id="x", content="there", space=space))
 
-    with pytest.raises(NotFoundError, match="nowhere"):
+    with pytest.raises(ValidationError, match="nowhere"):
         backend.store(m.StoreRequest(id="new", content="y", space=space, supersedes=["nowhere"]))
     with pytest.raises(ValidationError, match="itself"):
         backend.store(m.StoreRequest(id="x", content="y", space=space, supersedes=["x"]))
 
     assert backend.list(m.ListRequest(space=space)).total == 1
+
+
+def test_several_of_a_batch_may_take_the_place_of_one(backend: MemoryBackend, space: str) -> None:
+    backend.store(m.StoreRequest(id="old", content="the office is in Riga", space=space))
+    records = [
+        m.RecordIn(id=name, content=f"there is an office in {name}", supersedes=["old", "old"])
+        for name in ("Oslo", "Bergen")
+    ]
+
+    backend.batch(m.BatchRequest(records=records, space=space))
+
+    assert {edge.source for edge in backend.links("old", space=space) if edge.type == "SUPERSEDES"} == {
+        "Oslo",
+        "Bergen",
+    }
+    assert backend.get("old", space=space).valid_to is not None
 
 
 def test_two_writers_that_supersede_the_same_fact_both_win(backend: MemoryBackend, space: str) -> None:

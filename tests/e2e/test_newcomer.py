@@ -161,7 +161,7 @@ def test_an_export_restores_every_space_as_it_was(make_daemon: Callable[..., Dae
         assert [one.model_dump(exclude=unstable) for one in restored] == [
             one.model_dump(exclude=unstable) for one in memories
         ]
-        found = client.search(m.SearchRequest(query="river stone", space="notes")).results
+        found = client.search(m.SearchRequest(query="river stone", space="notes", mode="vector")).results
         assert [hit.memory.id for hit in found] == ["a"]
 
 
@@ -186,7 +186,7 @@ def test_an_export_carries_links_and_the_record_of_use(make_daemon: Callable[...
     exported = tmp_path / "all.jsonl"
     written = _cli(first, "export", str(exported))["data"]
     assert (written["count"], written["edges"]) == (6, 3)  # type: ignore[index]
-    assert json.loads(exported.read_text().splitlines()[-1]) == {"end": True, "count": 6, "edges": 3}
+    assert json.loads(exported.read_text().splitlines()[-1]) == {"end": True, "count": 6, "edges": 3, "messages": 0}
 
     came = _cli(second, "import", str(exported))["data"]
 

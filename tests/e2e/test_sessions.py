@@ -176,7 +176,7 @@ def test_sessions_travel_by_export_and_by_backup(make_daemon: MakeDaemon, tmp_pa
     assert _cli(daemon, "verify")["is_sound"]
     lines = [json.loads(line) for line in file.read_text().split("\n") if line]
     assert [line["message"]["value"] for line in lines if "message" in line] == [{"b": None}, "\u2028", "third"]
-    assert lines[-1] == {"end": True, "count": 1, "messages": 3}
+    assert lines[-1] == {"end": True, "count": 1, "edges": 0, "messages": 3}
     assert len((tmp_path / "s.jsonl").read_text().strip().split("\n")) == 3
 
     other = make_daemon().start()

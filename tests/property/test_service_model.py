@@ -111,7 +111,8 @@ class ServiceMachine(RuleBasedStateMachine):
             assert memory.id in same
         else:
             assert memory.status == "created"
-            self._put(memory, content, {}, user, 0.5)
+            assert 0.0 < memory.importance < 1.0  # by novelty, which this model does not follow
+            self._put(memory, content, {}, user, memory.importance)
 
     @rule(records=st.lists(st.tuples(ids, contents), min_size=1, max_size=4, unique_by=lambda pair: pair[0]))
     def batch_that_replaces(self, records: list[tuple[str, str]]) -> None:
@@ -142,7 +143,7 @@ class ServiceMachine(RuleBasedStateMachine):
         first = self.backend.store(request, idempotency_key=key)
         second = self.backend.store(request, idempotency_key=key)
         assert second == first
-        self._put(first, content, {}, None, 0.5)
+        self._put(first, content, {}, None, first.importance)
 
     @rule(identifier=ids, meta=metadata, content=st.none() | contents)
     def update(self, identifier: str, meta: dict[str, Any], content: str | None) -> None:
@@ -225,7 +226,7 @@ class ServiceMachine(RuleBasedStateMachine):
     @rule(question=contents, k=st.integers(1, 5), user=users)
     def search(self, question: str, k: int, user: str | None) -> None:
         eligible = [one for one, known in self.live.items() if user is None or known.user == user]
-        hits = self.backend.search(m.SearchRequest(query=question, k=k, user_id=user)).results
+        hits = self.backend.search(m.SearchRequest(query=question, k=k, user_id=user, mode="vector")).results
         assert len(hits) == min(k, len(eligible))
         if not eligible:
             return

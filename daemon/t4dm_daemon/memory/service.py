@@ -249,11 +249,14 @@ class MemoryService:
                     for at, (record, item, old) in enumerate(zip(given, items, current, strict=True))
                 ]
                 edges: list[Edge] = []
+                closing: dict[str, Write] = {}  # several of a batch may take the place of one
                 for record, item in zip(given, items, strict=True):
                     if record.supersedes:
-                        closing, links = superseding(handle.backend, item, record.supersedes, now=now)
-                        writes += closing
+                        ended, links = superseding(handle.backend, item, record.supersedes, now=now)
                         edges += links
+                        for write in ended:
+                            closing.setdefault(write.item.id, write)
+                writes += closing.values()
                 is_new = [at not in known and old is None for at, old in enumerate(there)]
                 links = [*ties, *self._associations.sequence(handle.name, items, is_new, handle.backend)]
                 try:

@@ -21,9 +21,9 @@ def superseding(
     """Return what to write beside `new`, so that it takes the place of the memories `old_ids`.
 
     Raises:
-        NotFoundError: One of them does not exist.
-        InvalidInputError: It would supersede itself.
+        InvalidInputError: One of them does not exist, or it would supersede itself.
     """
+    old_ids = list(dict.fromkeys(old_ids))
     if new.id in old_ids:
         raise InvalidInputError(f"memory {new.id!r} cannot supersede itself", field="supersedes", id=new.id)
     writes, edges = [], []
@@ -32,7 +32,7 @@ def superseding(
         old_ids, backend.get(old_ids, view=View(include_expired=True), with_vectors=True), strict=True
     ):
         if old is None:
-            raise NotFoundError(f"there is no memory {old_id!r} to supersede", id=old_id, field="supersedes")
+            raise InvalidInputError(f"there is no memory {old_id!r} to supersede", id=old_id, field="supersedes")
         edges.append(Edge(new.id, old_id, "SUPERSEDES"))
         end = max(moment, old.valid_from + 1)  # an interval has a length
         if end < old.valid_to:

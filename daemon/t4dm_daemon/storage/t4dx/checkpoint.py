@@ -210,7 +210,7 @@ class Checkpoints:
         except CorruptionError as error:
             logger.warning("text index is built again", extra={"file": str(path), "reason": str(error)})
 
-    def write_text(self, segment: Segment, arrays: Arrays, *, pace: Callable[[], None]) -> None:
+    def write_text(self, segment: Segment, arrays: Arrays, *, pace: Callable[[], None] = lambda: None) -> None:
         """Write a segment's text index durably, and let it be used. The manifest names it from the next one on.
 
         Raises:
@@ -367,7 +367,7 @@ class Checkpoints:
                 made[component] = segment = Segment(fs, directory, number=number, facts=files, mutable=mutable)
                 index = component.text_index(self._analyzer, component.rows, pace=yield_to_others)
                 assert isinstance(index, GrowingTextIndex)
-                self.write_text(segment, index.arrays(), pace=yield_to_others)
+                self.write_text(segment, index.arrays())
             else:
                 assert isinstance(component, Segment)
                 segment = component

@@ -93,7 +93,7 @@ class SearchSettings(BaseModel):
     language: str = Field(
         "english", description="Of the texts, for stemming and stop words: a Snowball language, or `none`."
     )
-    candidates: int = Field(100, ge=10, le=1000, description="Memories that each signal proposes.")
+    candidates: int = Field(80, ge=10, le=1000, description="Memories that each signal proposes, at most.")
     abstain_below: float = Field(
         0.0, ge=0, le=1, description="A question whose best hit is less likely than this to answer it has no hits."
     )

@@ -72,7 +72,7 @@ class Question:
     abstain_below: float = 0.0
     mmr: m.Mmr | None = None
     collapse: bool = True
-    candidates: int = 100
+    candidates: int = 80
     kept: int = 48
     actor_fields: Sequence[str] = ()
     with_vectors: bool = False

@@ -95,7 +95,7 @@ class SearchDefaults:
         actor_fields: Where a memory says whose words it holds.
     """
 
-    candidates: int = 100
+    candidates: int = 80
     abstain_below: float = 0.0
     actor_fields: tuple[str, ...] = ("speaker", "user_id", "agent_id")
 

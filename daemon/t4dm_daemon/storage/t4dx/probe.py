@@ -74,7 +74,8 @@ class TextProbe:
         vector: What is looked for by meaning, (D,); None leaves that signal out.
         text: What is looked for by words; None or nothing but stop words leaves that out.
         where: What passes.
-        k: Candidates that each signal proposes.
+        k: Candidates that words, and windows, propose; meaning proposes half as many, for its tail is noise, and a
+            graph finds it slowly.
         with_vectors: Whether items carry theirs.
     """
 
@@ -97,7 +98,7 @@ class TextProbe:
         self._parts = [_Part(*one) for one in snapshot.masks(where)]
         self._idf: dict[str, float] = {}
         self._mean_length = 0.0
-        self._windows: dict[Ref, tuple[float, float]] = {}
+        self._alone_windows: dict[Ref, tuple[float, float]] = {}
         """Of rows without a session."""
         self._known_sessions: set[str] = set()
         self._cosines: dict[Ref, float] = {}
@@ -177,7 +178,7 @@ class TextProbe:
         for at, row in refs:
             name = self._session(at, row)
             if name is None:
-                self._windows.setdefault((at, row), self._alone(self._parts[at], row))
+                self._alone_windows.setdefault((at, row), self._alone(self._parts[at], row))
             elif name not in self._known_sessions:
                 names.add(name)
         self._known_sessions |= names
@@ -209,17 +210,6 @@ class TextProbe:
             self._parts[at].windows.append((rows[own], scores[own], coverage[own]))
         best = np.lexsort((seq, -np.round(scores, _DECIMALS)))[: self._k]
         return list(zip(parts[best].tolist(), rows[best].tolist(), strict=True))
-
-    def _window(self, ref: Ref) -> tuple[float, float]:
-        """Return score and coverage of the window of a row whose session was read."""
-        alone = self._windows.get(ref)
-        if alone is not None:
-            return alone
-        for rows, scores, coverage in self._parts[ref[0]].windows:
-            place = int(rows.searchsorted(ref[1]))
-            if place < len(rows) and rows[place] == ref[1]:
-                return float(scores[place]), float(coverage[place])
-        return 0.0, 0.0
 
     def _session(self, at: int, row: int) -> str | None:
         component = self._parts[at].component
@@ -258,17 +248,18 @@ class TextProbe:
     def _best_by_meaning(self) -> list[Ref]:
         if self._vector is None:
             return []
+        wanted = max(1, self._k // 2)
         refs: list[Ref] = []
         cosines, seqs = [np.empty(0)], [np.empty(0, np.int64)]
         for at, part in enumerate(self._parts):
-            rows = nearest(part.component, part.rows, part.mask, self._vector, self._k)
+            rows = nearest(part.component, part.rows, part.mask, self._vector, wanted)
             found = similarities(part.component, rows, self._vector)
             refs += [(at, row) for row in rows.tolist()]
             cosines.append(found)
             seqs.append(part.component.numbers["seq"][rows])
         every = np.concatenate(cosines)
         self._cosines |= dict(zip(refs, every.tolist(), strict=True))
-        return _first(refs, every, np.concatenate(seqs), self._k)
+        return _first(refs, every, np.concatenate(seqs), wanted)
 
     def _read_cosines(self, refs: Sequence[Ref]) -> None:
         if self._vector is None:
@@ -299,16 +290,33 @@ class TextProbe:
         if not refs:
             return []
         self._read_cosines(refs)
-        signals = np.array([self._signals(ref) for ref in refs])
+        signals = self._signals(refs)[:, :3]
         best = signals.max(axis=0, initial=0.0)
         self._scales = Scales(*best.tolist())
         total = (np.maximum(signals, 0.0) / np.where(best > 0, best, 1.0)) @ np.array(weights)
         seqs = np.array([self._parts[at].component.numbers["seq"][row] for at, row in refs])
         return self._answers(_first(refs, np.round(total, _DECIMALS), seqs, keep))
 
-    def _signals(self, ref: Ref) -> tuple[float, float, float]:
-        lexical = float(self._parts[ref[0]].scores[ref[1]]) if self._idf else 0.0
-        return self._cosines.get(ref, 0.0), lexical, self._window(ref)[0]
+    def _signals(self, refs: Sequence[Ref]) -> Numbers:
+        """Return cosine (0 where there is none), lexical score, window score and coverage of each row, (N, 4)."""
+        signals = np.zeros((len(refs), 4))
+        signals[:, 0] = [self._cosines.get(ref, 0.0) for ref in refs]
+        if not self._idf:
+            return signals
+        at, rows = np.array(refs, np.int64).reshape(-1, 2).T
+        for number, part in enumerate(self._parts):
+            (own,) = np.nonzero(at == number)
+            wanted = rows[own]
+            signals[own, 1] = part.scores[wanted]
+            for known, scores, coverage in part.windows:
+                places = np.minimum(known.searchsorted(wanted), max(len(known) - 1, 0))
+                (found,) = np.nonzero(known[places] == wanted) if len(known) else (_NO_ROWS,)
+                signals[own[found], 2] = scores[places[found]]
+                signals[own[found], 3] = coverage[places[found]]
+        for place, ref in enumerate(refs):
+            if ref in self._alone_windows:
+                signals[place, 2:] = self._alone_windows[ref]
+        return signals
 
     def among(self, ids: Iterable[str]) -> list[Candidate]:
         """Return the same of given items, of those that are seen and pass."""
@@ -333,18 +341,9 @@ class TextProbe:
     def _answers(self, refs: Sequence[Ref]) -> list[Candidate]:
         self._read_cosines(refs)
         answers = []
-        for ref in refs:
-            part, row = self._parts[ref[0]], ref[1]
-            _, lexical, window = self._signals(ref)
-            answers.append(
-                Candidate(
-                    part.component.item(row, with_vector=self._with_vectors),
-                    similarity=self._cosines.get(ref),
-                    lexical=lexical,
-                    window=window,
-                    coverage=self._window(ref)[1],
-                )
-            )
+        for (at, row), (_, lexical, window, coverage) in zip(refs, self._signals(refs).tolist(), strict=True):
+            item = self._parts[at].component.item(row, with_vector=self._with_vectors)
+            answers.append(Candidate(item, self._cosines.get((at, row)), lexical, window, coverage))
         return answers
 
 

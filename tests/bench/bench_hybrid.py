@@ -3,7 +3,7 @@
     python -m tests.bench hybrid [--items N]
 
 N memories of 384 dimensions in sessions of thirty, texts of fourteen words with the frequencies of natural language
-(Zipf), forty speakers and a hundred users, flushed and merged. The same questions are asked of all signals together,
+(Zipf-Mandelbrot, without the head), 26 speakers and a hundred users, flushed and merged. The same questions are asked of all signals together,
 of words alone, of vectors alone, and under a filter that one in a hundred passes, whose first ten are compared with
 those of a plain computation over what passes. A numpy scan of all vectors in the same run is the limit beside it.
 """
@@ -33,6 +33,8 @@ DIMENSION = 384
 SEED = 7
 FIELDS = ("speaker", "user_id")
 WORDS = 20_000
+HEAD = 50
+"""The fifty most frequent words of a language are stop words, which no index holds."""
 PER_SESSION = 30
 ROUNDS = 200
 AIM_MS = 25.0
@@ -45,7 +47,8 @@ class Store:
         self.rng = np.random.default_rng(SEED)
         letters = random.Random(SEED)
         self.vocabulary = ["".join(letters.choices(string.ascii_lowercase, k=3 + n % 6)) for n in range(WORDS)]
-        self.words = np.minimum(self.rng.zipf(1.3, size=(items, 14)) - 1, WORDS - 1)
+        frequencies = 1.0 / (np.arange(WORDS) + HEAD)
+        self.words = self.rng.choice(WORDS, size=(items, 14), p=frequencies / frequencies.sum())
         centres = self.rng.normal(size=(500, DIMENSION)).astype(np.float32)
         noise = self.rng.normal(size=(items, DIMENSION)).astype(np.float32)
         self.vectors = centres[self.rng.integers(0, len(centres), items)] + np.float32(0.6) * noise

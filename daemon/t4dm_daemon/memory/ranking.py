@@ -73,7 +73,7 @@ class Question:
     mmr: m.Mmr | None = None
     collapse: bool = True
     candidates: int = 80
-    kept: int = 48
+    kept: int = 40
     actor_fields: Sequence[str] = ()
     with_vectors: bool = False
 
@@ -108,7 +108,7 @@ def rank(question: Question, backend: StorageBackend) -> list[Hit]:
     probe = backend.probe(
         vector=question.vector if is_dense else None,
         text=None if question.asked is None else question.asked.nameless,
-        k=max(question.candidates, 2 * question.limit),
+        k=max(question.candidates, 3 * question.limit),
         where=question.where,
         view=question.view,
         with_vectors=True,

@@ -74,7 +74,7 @@ class TextProbe:
         vector: What is looked for by meaning, (D,); None leaves that signal out.
         text: What is looked for by words; None or nothing but stop words leaves that out.
         where: What passes.
-        k: Candidates that words, and windows, propose; meaning proposes half as many, for its tail is noise, and a
+        k: Candidates that words, and windows, propose; meaning proposes a third as many, for its tail is noise, and a
             graph finds it slowly.
         with_vectors: Whether items carry theirs.
     """
@@ -248,7 +248,7 @@ class TextProbe:
     def _best_by_meaning(self) -> list[Ref]:
         if self._vector is None:
             return []
-        wanted = max(1, self._k // 2)
+        wanted = max(1, self._k // 3)
         refs: list[Ref] = []
         cosines, seqs = [np.empty(0)], [np.empty(0, np.int64)]
         for at, part in enumerate(self._parts):

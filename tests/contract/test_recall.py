@@ -403,3 +403,69 @@ def test_what_has_expired_is_deleted_for_good_when_asked_to(backend: MemoryBacke
     assert backend.list(m.ListRequest(space=space, show_expired=True)).total == 1
     with pytest.raises(NotFoundError):
         backend.history("gone", space=space)
+
+
+def test_a_fact_that_is_not_true_yet_is_not_the_answer(backend: MemoryBackend, space: str) -> None:
+    future = datetime(2190, 1, 1, tzinfo=UTC)
+    backend.store(m.StoreRequest(id="now", content="The office is in Paris", space=space, event_time=MARCH))
+    backend.store(
+        m.StoreRequest(
+            id="then", content="The office moves to Rome", space=space, valid_from=future, supersedes=["now"]
+        )
+    )
+
+    assert _ids(backend.search(m.SearchRequest(query="where is the office", space=space)))[0] == "now"
+
+
+def test_what_says_the_same_does_not_crowd_out_the_rest(backend: MemoryBackend, space: str) -> None:
+    records = [m.RecordIn(id=f"same{n}", content="thanks for the cat") for n in range(120)]
+    records += [m.RecordIn(id=f"other{n}", content=f"cat story {word}") for n, word in enumerate("abcdefghijkl")]
+    backend.batch(m.BatchRequest(records=records, space=space))
+
+    for mode in ("hybrid", "lexical", "vector"):
+        found = backend.search(
+            m.SearchRequest(query="thanks for the cat", space=space, mode=mode, collapse=True, k=8)  # type: ignore[arg-type]
+        )
+        assert len(found.results) == 8, mode
+
+
+def test_a_duplicate_inside_a_batch_does_not_break_the_chain_of_its_session(backend: MemoryBackend, space: str) -> None:
+    texts = ["alpha one", "ok", "beta two", "ok", "gamma three"]
+    records = [m.RecordIn(content=text, session_id="s") for text in texts]
+
+    ids = [one.id for one in backend.batch(m.BatchRequest(records=records, space=space)).results]
+
+    before = [edge.source for edge in backend.links(ids[4], direction="in", space=space)]
+    assert before == [ids[2]]
+
+
+def test_activation_does_not_flow_through_what_the_search_may_not_see(backend: MemoryBackend, space: str) -> None:
+    for name, text, user in (("a1", "zebra stripes", "ann"), ("b1", "www", "bob"), ("a2", "qqq", "ann")):
+        backend.store(m.StoreRequest(id=name, content=text, user_id=user, space=space))
+    edges = [g.EdgeIn(source="a1", target="b1", type="CAUSES"), g.EdgeIn(source="b1", target="a2", type="CAUSES")]
+    backend.link(g.LinkRequest(edges=edges, space=space))
+
+    hits = backend.search(
+        m.SearchRequest(query="zebra stripes", user_id="ann", space=space, include=["explain"])
+    ).results
+
+    assert all("graph" not in (hit.explain or {}) for hit in hits)
+
+
+@pytest.mark.parametrize("query", ["what happened yesterday", "today", "9000 days ago", "9" * 5000 + " days ago"])
+@pytest.mark.parametrize("year", [1, 9999])
+def test_dates_beyond_the_calendar_are_no_dates(backend: MemoryBackend, space: str, query: str, year: int) -> None:
+    _store(backend, space, "something happened")
+
+    backend.search(m.SearchRequest(query=query, space=space, as_of=datetime(year, 12, 31, 23, tzinfo=UTC)))
+
+
+@pytest.mark.parametrize(
+    "text", ["cat " + "[" * 60_000, "cat " + " " * 60_000 + "x", "cat" + " \t" * 60_000 + "<private>y"]
+)
+def test_a_strange_text_costs_no_more_than_its_length(backend: MemoryBackend, space: str, text: str) -> None:
+    backend.store(m.StoreRequest(id="strange", content=text, embed=False, space=space))
+
+    found = backend.search(m.SearchRequest(query="cat " + "\u201c" * 30_000, space=space, mode="lexical"))
+
+    assert _ids(found) == ["strange"]

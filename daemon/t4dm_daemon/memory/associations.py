@@ -13,10 +13,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from t4dm_daemon.core.filter import Filter, Leaf, Not, all_of
 from t4dm_daemon.core.item import Edge, Item
@@ -26,6 +27,8 @@ from t4dm_daemon.storage.protocol import Outcome, StorageBackend
 
 MAX_ALIKE: Final = 3
 _MAX_TAILS: Final = 10_000
+_BLOCK: Final = 512
+"""Rows of a batch compared with the others at once: bounds the memory it takes."""
 _OWNER: Final = ("user_id", "agent_id", "app_id")
 
 
@@ -60,15 +63,29 @@ class Associations:
         self._tails = SessionTails()
 
     def sequence(
-        self, space: str, items: Sequence[Item], is_new: Sequence[bool], backend: StorageBackend
+        self,
+        space: str,
+        items: Sequence[Item],
+        is_new: Sequence[bool],
+        backend: StorageBackend,
+        *,
+        named: Container[str] = (),
     ) -> list[Edge]:
-        """Return the links that tie new memories to those before them in their sessions."""
+        """Return the links that tie new memories to those before them in their sessions.
+
+        `named` are the ids that are stored even if their text is known.
+        """
         links = []
         tails: dict[str, str | None] = {}
+        told: set[int] = set()
         for item, new in zip(items, is_new, strict=True):
             session = item.session_id
             if session is None or not new:
                 continue
+            if item.id not in named and item.content_hash:
+                if item.content_hash in told:  # a duplicate of one before it: it will not be there
+                    continue
+                told.add(item.content_hash)
             before = tails[session] if session in tails else self._tails.last(space, session, backend)
             if before is not None and before != item.id:
                 links.append(Edge(before, item.id, "TEMPORAL_BEFORE"))
@@ -100,14 +117,13 @@ class Associations:
         for members in groups.values():
             vectors = np.stack([unit(_vector(items[at])) for at in members])
             there = backend.near(vectors, least=NEAR_DUPLICATE, limit=MAX_ALIKE, where=_same_owner(items[members[0]]))
-            among = vectors @ vectors.T
+            alike_before, best_before = _within(vectors)
             for place, (at, nearby) in enumerate(zip(members, there, strict=True)):
-                best = max(nearby.best, float(among[place, :place].max(initial=0.0)), 0.0)
+                best = max(nearby.best, best_before[place], 0.0)
                 novelty[at] = 1.0 - min(1.0, best)
-                alike = [(one, cosine) for one, cosine in nearby.alike]
-                found = {item.id: item for item in backend.get([one for one, _ in alike]) if item is not None}
-                before = [(items[members[other]], float(among[place, other])) for other in range(place)]
-                candidates = [(found[one], cosine) for one, cosine in alike if one in found] + before
+                found = {item.id: item for item in backend.get([one for one, _ in nearby.alike]) if item is not None}
+                before = [(items[members[other]], cosine) for other, cosine in alike_before.get(place, ())]
+                candidates = [(found[one], cosine) for one, cosine in nearby.alike if one in found] + before
                 same = [(one, cosine) for one, cosine in candidates if says_the_same(items[at], one, cosine)]
                 same.sort(key=lambda one: (-one[1], one[0].id))
                 links += [
@@ -116,6 +132,22 @@ class Associations:
                     if one.id != items[at].id
                 ]
         return links, novelty
+
+
+def _within(
+    vectors: npt.NDArray[np.float32],
+) -> tuple[dict[int, list[tuple[int, float]]], list[float]]:
+    """Return per row of a batch the rows before it that are near enough, and the cosine of the nearest of these."""
+    alike: dict[int, list[tuple[int, float]]] = {}
+    best: list[float] = []
+    for first in range(0, len(vectors), _BLOCK):
+        block = vectors[first : first + _BLOCK]
+        cosines = block @ vectors[: first + len(block)].T
+        cosines[np.arange(first, first + len(block))[:, None] <= np.arange(first + len(block))] = -1.0
+        best += cosines.max(axis=1).tolist()
+        for row, other in zip(*(one.tolist() for one in np.nonzero(cosines >= NEAR_DUPLICATE)), strict=True):
+            alike.setdefault(first + row, []).append((other, float(cosines[row, other])))
+    return alike, best
 
 
 def gated(item: Item, novelty: float) -> Item:

@@ -39,7 +39,7 @@ _PATTERNS: Final = tuple(
         rf"{_MONTH},?\s+(?:of\s+)?{_YEAR}",
         rf"(?:(?:in|during|since|around|last|of|by|until|before|after)\s+|(?:early|mid|late)[\s-]){_MONTH}",
         rf"(?<![.\-/]){_YEAR}(?![.\-/]\d)",
-        rf"(?P<count>\d+|{'|'.join(_NUMBERS)})(?:\s+of)?\s+{_UNIT}s?\s+ago",
+        rf"(?P<count>\d{{1,5}}|{'|'.join(_NUMBERS)})(?:\s+of)?\s+{_UNIT}s?\s+ago",
         rf"(?P<which>last|this)\s+(?:{_UNIT}|(?P<weekday>{'|'.join(_DAYS)}))",
         r"(?P<relative>today|yesterday|tonight)",
     )
@@ -80,7 +80,10 @@ def dates_in(text: str, *, now: int) -> list[When]:
             span = range(*match.span())
             if any(span.start < other.stop and other.start < span.stop for other in taken):
                 continue
-            when = _read(match, now)
+            try:
+                when = _read(match, now)
+            except (OverflowError, ValueError):  # before the year 1, or after 9999
+                continue
             if when is not None:
                 taken.append(span)
                 found.append((span.start, when))

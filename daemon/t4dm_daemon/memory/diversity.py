@@ -47,26 +47,23 @@ def says_the_same(one: Item, other: Item, cosine: float) -> bool:
 def without_duplicates(hits: Sequence[R], wanted: int) -> list[R]:
     """Return the first `wanted` hits of which none says the same as one before it."""
     kept: list[R] = []
-    vectors: list[Vector] = []
+    seen: list[R] = []
+    vectors: Vector | None = None
     for hit in hits:
         if len(kept) == wanted:
             break
         if hit.item.vector is not None:
             vector = unit(hit.item.vector)
-            if vectors:
-                near = np.stack(vectors) @ vector
-                if any(
-                    cosine >= NEAR_DUPLICATE and says_the_same(hit.item, other.item, cosine)
-                    for other, cosine in zip(_with_vectors(kept), near.tolist(), strict=True)
-                ):
-                    continue
-            vectors.append(vector)
+            if vectors is None:
+                vectors = np.empty((min(wanted, len(hits)), len(vector)), np.float32)
+            near = vectors[: len(seen)] @ vector
+            (close,) = np.nonzero(near >= NEAR_DUPLICATE)
+            if any(says_the_same(hit.item, seen[at].item, float(near[at])) for at in close.tolist()):
+                continue
+            vectors[len(seen)] = vector
+            seen.append(hit)
         kept.append(hit)
     return kept
-
-
-def _with_vectors(hits: Sequence[R]) -> list[R]:
-    return [hit for hit in hits if hit.item.vector is not None]
 
 
 def diverse(hits: Sequence[R], wanted: int, balance: float) -> list[R]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SPAN: Final = re.compile(r"[ \t]*<private>.*?(?:</private>|\Z)", re.DOTALL | re.IGNORECASE)
+_SPAN: Final = re.compile(r"(?:(?<![ \t])[ \t]+)?<private>.*?(?:</private>|\Z)", re.DOTALL | re.IGNORECASE)
 """An opening without an end hides all that follows: rather too much than too little."""
 
 

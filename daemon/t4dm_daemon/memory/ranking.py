@@ -35,6 +35,8 @@ from t4dm_daemon.storage.protocol import Candidate, Probe, Scales, StorageBacken
 MODES: Final[tuple[m.SearchMode, ...]] = ("hybrid", "vector", "lexical", "graph")
 SIGNALS: Final = ("dense", "lexical", "window")
 """Those that propose candidates, and have ranks."""
+MAX_ROUNDS: Final = 4
+"""How often more are looked at: 40, 320, 2560, 20,480 candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +102,34 @@ class _Fused:
 
 
 def rank(question: Question, backend: StorageBackend) -> list[Hit]:
-    """Return hits by score, ties by id; empty when nothing is relevant."""
-    if question.mode == "vector":
-        return _thinned(_nearest(question, backend), question)
+    """Return hits by score, ties by id; empty when nothing is relevant.
+
+    Where memories that say the same leave too few others, more are looked at.
+    """
+    reach = max(question.kept, 2 * question.limit, 0 if question.mmr is None else question.mmr.fetch_k)
+    before = -1
+    for _ in range(MAX_ROUNDS):
+        hits = _nearest(question, backend, reach) if question.mode == "vector" else _ranked(question, backend, reach)
+        shown, is_crowded = _thinned(hits, question)
+        if len(shown) >= question.limit or not is_crowded or len(hits) == before:
+            break
+        before, reach = len(hits), 8 * reach
+    return shown
+
+
+def _ranked(question: Question, backend: StorageBackend, reach: int) -> list[Hit]:
+    """Return what is found among the best `reach` candidates, before it is thinned out."""
     weights = _weights_of(question)
     is_dense = weights.dense > 0 or question.mode == "graph"
     probe = backend.probe(
         vector=question.vector if is_dense else None,
         text=None if question.asked is None else question.asked.nameless,
-        k=max(question.candidates, 3 * question.limit),
+        k=max(question.candidates, 3 * question.limit, reach if reach > 2 * question.kept else 0),
         where=question.where,
         view=question.view,
         with_vectors=True,
     )
-    candidates = probe.candidates(
-        keep=max(question.kept, 2 * question.limit), weights=(weights.dense, weights.lexical, weights.window)
-    )
+    candidates = probe.candidates(keep=reach, weights=(weights.dense, weights.lexical, weights.window))
     scales = probe.scales
     fused = {one.item.id: _Fused(one, _parts(one, scales, question, weights)) for one in candidates}
     if weights.graph:
@@ -125,7 +139,7 @@ def rank(question: Question, backend: StorageBackend) -> list[Hit]:
     if question.mode == "graph":
         fused = {name: one for name, one in fused.items() if "graph" in one.parts}
     ordered = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))
-    return _thinned(_calibrated(ordered, question), question)
+    return _calibrated(ordered, question)
 
 
 def _weights_of(question: Question) -> m.SearchWeights:
@@ -175,11 +189,11 @@ def _hand_over(
             fused[one.item.id] = _Fused(one, _parts(one, scales, question, weights))
         return {name: (fused[name].candidate.item, fused[name].total) for name in sorted(chain) if name in fused}
 
-    for name, gain in successions(best, probe, versions, question.asked).items():
+    for name, gain in successions(best, probe, versions, question.asked, question.now).items():
         fused[name].parts["succession"] = gain
     if not question.asked.asks_past:
         again = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))[:HEIRS]
-        for name, gain in newer([(one.candidate.item, one.total) for one in again]).items():
+        for name, gain in newer([(one.candidate.item, one.total) for one in again], question.now).items():
             fused[name].parts["newer"] = gain
 
 
@@ -198,7 +212,7 @@ def _calibrated(ordered: Sequence[_Fused], question: Question) -> list[Hit]:
             score = 0.0
         item = one.candidate.item
         hits.append(Hit(item, score, one.candidate.similarity, parts, ranks[item.id]))
-    return hits
+    return sorted(hits, key=lambda hit: (-hit.score, hit.item.id))
 
 
 def _ranks(candidates: Sequence[Candidate]) -> dict[str, dict[str, int]]:
@@ -215,13 +229,13 @@ def _ranks(candidates: Sequence[Candidate]) -> dict[str, dict[str, int]]:
     return ranks
 
 
-def _nearest(question: Question, backend: StorageBackend) -> list[Hit]:
+def _nearest(question: Question, backend: StorageBackend, reach: int) -> list[Hit]:
     if question.vector is None:
         return []
     is_thinned = question.collapse or question.mmr is not None
     found = backend.search(
         question.vector,
-        max(question.limit, question.mmr.fetch_k if question.mmr else 0) * (2 if question.collapse else 1),
+        reach if is_thinned else question.limit,
         where=question.where,
         view=question.view,
         with_vectors=question.with_vectors or is_thinned,
@@ -233,15 +247,16 @@ def _nearest(question: Question, backend: StorageBackend) -> list[Hit]:
     return hits
 
 
-def _thinned(hits: Sequence[Hit], question: Question) -> list[Hit]:
-    """Return what is shown of ranked hits."""
+def _thinned(hits: Sequence[Hit], question: Question) -> tuple[list[Hit], bool]:
+    """Return what is shown of ranked hits, and whether some were left out for saying the same as others."""
     if question.min_score is not None:
         hits = [hit for hit in hits if hit.score >= question.min_score]
-    if question.collapse:
-        hits = without_duplicates(hits, question.limit if question.mmr is None else question.mmr.fetch_k)
+    fetched = question.limit if question.mmr is None else max(question.limit, question.mmr.fetch_k)
+    several = without_duplicates(hits, fetched) if question.collapse else hits
+    is_crowded = len(several) < min(fetched, len(hits))
     if question.mmr is not None:
-        hits = diverse(hits[: question.mmr.fetch_k], question.limit, question.mmr.lambda_)
-    shown = hits[: question.limit]
+        several = diverse(several[:fetched], question.limit, question.mmr.lambda_)
+    shown = several[: question.limit]
     if question.with_vectors:
-        return list(shown)
-    return [dataclasses.replace(hit, item=dataclasses.replace(hit.item, vector=None)) for hit in shown]
+        return list(shown), is_crowded
+    return [dataclasses.replace(hit, item=dataclasses.replace(hit.item, vector=None)) for hit in shown], is_crowded

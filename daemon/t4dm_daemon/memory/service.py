@@ -258,7 +258,9 @@ class MemoryService:
                             closing.setdefault(write.item.id, write)
                 writes += closing.values()
                 is_new = [at not in known and old is None for at, old in enumerate(there)]
-                links = [*ties, *self._associations.sequence(handle.name, items, is_new, handle.backend)]
+                named = {item.id for at, item in enumerate(items) if not deduplicated[at]}
+                chain = self._associations.sequence(handle.name, items, is_new, handle.backend, named=named)
+                links = [*ties, *chain]
                 try:
                     result = handle.backend.insert(writes, edges, optional_edges=links, token=token)
                 except ConflictError as error:

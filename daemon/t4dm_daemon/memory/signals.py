@@ -40,7 +40,6 @@ STABILITY_GROWTH: Final = 2.0
 _MAX_DOUBLINGS: Final = 12
 _DAY_US: Final = 86_400_000_000
 
-_CAPTION: Final = re.compile(r"\s*\[[^\]]*\]\s*$")
 _SPEAKS_OF_TIME: Final = re.compile(
     r"\b(?:yesterday|today|tonight|tomorrow|ago|recently|since|weekend|"
     r"(?:last|next|this|past) (?:night|week|weekend|month|year|morning|afternoon|evening|"
@@ -132,5 +131,7 @@ def _share(value: float, best: float) -> float:
 
 
 def _statement(content: str) -> float:
-    text = _CAPTION.sub("", content)
-    return 0.0 if text.rstrip().endswith(("?", "？")) else min(1.0, len(text.split()) / STATEMENT_WORDS)
+    text = content.rstrip()
+    if text.endswith("]"):  # what a caption says is not asked
+        text = text[: text.rfind("[")].rstrip() if "[" in text else text
+    return 0.0 if text.endswith(("?", "？")) else min(1.0, len(text.split(None, STATEMENT_WORDS)) / STATEMENT_WORDS)

@@ -39,9 +39,9 @@ CLOSE: Final = 0.1
 NEWER_LEAD: Final = 0.001
 
 
-def newer(best: Sequence[tuple[Item, float]]) -> dict[str, float]:
-    """Return what later ones among nearly equal hits gain, by id. Best first; those without a vector are left alone."""
-    hits = [(item, score) for item, score in best if item.vector is not None]
+def newer(best: Sequence[tuple[Item, float]], now: int) -> dict[str, float]:
+    """Return what later ones among nearly equal hits gain, by id; none that is to come, or has no vector."""
+    hits = [(item, score) for item, score in best if item.vector is not None and item.event_time <= now]
     if len(hits) < 2:
         return {}
     units = np.stack([unit(item.vector) for item, _ in hits if item.vector is not None])
@@ -70,12 +70,16 @@ def chain_of(probe: Probe, memory_id: str) -> frozenset[str]:
     return frozenset(seen)
 
 
-def meant(versions: list[Item], asked: Understood) -> Item:
-    """Return the version that a question means, of at least one."""
-    order = sorted(versions, key=lambda one: (one.valid_from, one.valid_to, one.seq))
+def meant(versions: Sequence[Item], asked: Understood, now: int) -> Item:
+    """Return the version that a question means, of at least one: what is not true yet is meant only if all are so."""
+    begun = [one for one in versions if one.valid_from <= now] or list(versions)
+    order = sorted(begun, key=lambda one: (one.valid_from, one.valid_to, one.seq))
+    present = next((one for one in reversed(order) if one.valid_to > now), order[-1])
     if len(order) == 1 or not asked.asks_past:
-        return order[-1]
-    return order[0] if asked.asks_origin else order[-2]
+        return present
+    if asked.asks_origin:
+        return order[0]
+    return [one for one in order if one is not present][-1]
 
 
 def successions(
@@ -83,6 +87,7 @@ def successions(
     probe: Probe,
     item_of: Callable[[frozenset[str]], Mapping[str, tuple[Item, float]]],
     asked: Understood,
+    now: int,
 ) -> dict[str, float]:
     """Return what memories gain by being the version that was asked for, by id.
 
@@ -91,6 +96,7 @@ def successions(
         probe: Knows the links.
         item_of: Returns the visible ones of these ids, with their scores.
         asked: The question.
+        now: The present of the read, in microseconds.
     """
     scores: dict[frozenset[str], float] = {}
     known: set[str] = set()
@@ -105,7 +111,7 @@ def successions(
         versions = item_of(chain)
         if not versions:
             continue
-        chosen = meant([item for item, _ in versions.values()], asked)
+        chosen = meant([item for item, _ in versions.values()], asked, now)
         gain = score + (PAST_LEAD if asked.asks_past else 0.0) - versions[chosen.id][1]
         if gain > 0:
             gains[chosen.id] = gain

@@ -212,7 +212,7 @@ class Probe(Protocol):
         ...
 
     def links(self, item_id: str) -> list[Edge]:
-        """Return the links at an item, as of the same moment."""
+        """Return the links at an item whose other ends are seen and pass the filter, as of the same moment."""
         ...
 
 

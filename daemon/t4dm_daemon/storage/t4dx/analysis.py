@@ -12,6 +12,7 @@ Longer lists take content words such as *work* or *home* out, which costs recall
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from functools import cache
@@ -36,7 +37,9 @@ _UNSPACED: Final = (
 _WORD: Final = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
 _ASCII_WORD: Final = re.compile(r"[a-z0-9]+")
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
-_PHRASE: Final = re.compile(r'"([^"]+)"|\u201c([^\u201d]+)\u201d|\u201e([^\u201c\u201d]+)[\u201c\u201d]')
+_PHRASE: Final = re.compile(r'"([^"]+)"|[\u201c\u201e]([^\u201c\u201d\u201e]+)[\u201c\u201d]')
+MAX_PHRASES: Final = 8
+"""Quoted parts of one text that count."""
 
 
 def languages() -> list[str]:
@@ -86,7 +89,8 @@ class Analyzer:
 
     def phrases(self, text: str) -> list[list[str]]:
         """Return the terms of every quoted part that has more than one."""
-        quoted = (self.terms(next(part for part in match if part)) for match in _PHRASE.findall(text))
+        matches = itertools.islice(_PHRASE.finditer(text), MAX_PHRASES)
+        quoted = (self.terms(match[1] or match[2]) for match in matches)
         return [terms for terms in quoted if len(terms) > 1]
 
     def _learn(self, word: str) -> str | None:

@@ -13,8 +13,9 @@ A quoted phrase counts as one more term, found where its terms follow each other
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ from t4dm_daemon.storage.t4dx.query import Snapshot, nearest, similarities
 
 K1: Final = 0.9
 B: Final = 0.4
+MAX_TERMS: Final = 512
+"""Different words of a question that count, its first ones: a longer text is no question."""
 _DECIMALS: Final = 9
 _NO_ROWS: Final = np.empty(0, np.int64)
 
@@ -97,6 +100,8 @@ class TextProbe:
         self._with_vectors = with_vectors
         self._parts = [_Part(*one) for one in snapshot.masks(where)]
         self._idf: dict[str, float] = {}
+        self._held: list[str] = []
+        """The terms that some row holds."""
         self._mean_length = 0.0
         self._alone_windows: dict[Ref, tuple[float, float]] = {}
         """Of rows without a session."""
@@ -111,8 +116,8 @@ class TextProbe:
     # Words --------------------------------------------------------------------------------------------
 
     def _read_postings(self, text: str) -> None:
-        terms = list(dict.fromkeys(self._analyzer.terms(text)))
-        phrases = self._analyzer.phrases(text)
+        terms = list(itertools.islice(dict.fromkeys(self._analyzer.terms(text)), MAX_TERMS))
+        phrases = [one for one in self._analyzer.phrases(text) if set(one) <= set(terms)]
         if not terms:
             return
         total_length, total = 0.0, 0
@@ -132,6 +137,8 @@ class TextProbe:
         for term in dict.fromkeys((*terms, *(" ".join(one) for one in phrases))):
             holding = sum(len(part.postings[term][0]) for part in self._parts)
             self._idf[term] = math.log(1.0 + (total - holding + 0.5) / (holding + 0.5))
+            if holding:
+                self._held.append(term)
 
     def _find_phrase(self, part: _Part, phrase: Sequence[str]) -> tuple[Rows, Numbers]:
         rows: Rows | None = None
@@ -185,7 +192,8 @@ class TextProbe:
         if not names:
             return []
         order = sorted(names)
-        columns: list[list[npt.NDArray[Any]]] = [[] for _ in range(7)]
+        columns: list[list[npt.NDArray[Any]]] = [[] for _ in range(6)]
+        chosen: list[Rows] = []
         for at, part in enumerate(self._parts):
             component = part.component
             dictionary = component.dictionaries["session_id"]
@@ -195,15 +203,20 @@ class TextProbe:
             wanted[-1] = -1
             sessions = wanted[component.codes["session_id"][: part.rows]]
             (rows,) = np.nonzero(sessions >= 0 if part.mask is None else (sessions >= 0) & part.mask)
-            counts = np.stack([_counts_at(rows, *part.postings[term]) for term in self._idf])
+            chosen.append(rows)
             numbers = component.numbers
             values_of = (numbers["event_time"][rows], numbers["seq"][rows], np.full(len(rows), at), rows)
-            for column, value in zip(columns, (sessions[rows], *values_of, part.lengths[rows], counts.T), strict=True):
+            for column, value in zip(columns, (sessions[rows], *values_of, part.lengths[rows]), strict=True):
                 column.append(value)
-        session, event_time, seq, parts, rows, length, count = (np.concatenate(column) for column in columns)
+        session, event_time, seq, parts, rows, length = (np.concatenate(column) for column in columns)
         placed = np.lexsort((seq, event_time, session))
         session, seq, parts, rows = session[placed], seq[placed], parts[placed], rows[placed]
-        scores, coverage = self._weigh_windows(session, length[placed], count[placed].T)
+
+        def counts(term: str) -> Numbers:
+            held = [_counts_at(own, *part.postings[term]) for own, part in zip(chosen, self._parts, strict=True)]
+            return np.concatenate(held)[placed]
+
+        scores, coverage = self._weigh_windows(session, length[placed], counts)
         for at in range(len(self._parts)):
             (own,) = np.nonzero(parts == at)
             own = own[np.argsort(rows[own])]
@@ -216,20 +229,23 @@ class TextProbe:
         code = component.codes["session_id"].item(row)
         return None if code < 0 else str(component.dictionaries["session_id"].values[code])
 
-    def _weigh_windows(self, session: Rows, length: Numbers, count: Numbers) -> tuple[Numbers, Numbers]:
-        """Return score and coverage of windows of rows in order; `count` is (terms, rows)."""
+    def _weigh_windows(
+        self, session: Rows, length: Numbers, counts: Callable[[str], Numbers]
+    ) -> tuple[Numbers, Numbers]:
+        """Return score and coverage of windows of rows in order; `counts` tells how often each holds a term."""
         follows = session[1:] == session[:-1]
 
         def with_neighbours(values: Numbers) -> Numbers:
             joined = values.copy()
-            joined[..., 1:] += values[..., :-1] * follows
-            joined[..., :-1] += values[..., 1:] * follows
+            joined[1:] += values[:-1] * follows
+            joined[:-1] += values[1:] * follows
             return joined
 
-        lengths, counts = with_neighbours(length), with_neighbours(count)
+        lengths = with_neighbours(length)
         scores = np.zeros(len(session))
         covered = np.zeros(len(session))
-        for term, held in zip(self._idf, counts, strict=True):
+        for term in self._held:
+            held = with_neighbours(counts(term))
             scores += self._weigh(term, held, lengths, 3.0 * self._mean_length)
             covered += self._idf[term] * (held > 0)
         return scores, covered / max(sum(self._idf.values()), 1e-9)
@@ -239,8 +255,9 @@ class TextProbe:
         if not self._idf:
             return 0.0, 0.0
         rows = np.array([row], np.int64)
-        count = np.stack([_counts_at(rows, *part.postings[term]) for term in self._idf])
-        scores, coverage = self._weigh_windows(np.zeros(1, np.int64), part.lengths[rows], count)
+        scores, coverage = self._weigh_windows(
+            np.zeros(1, np.int64), part.lengths[rows], lambda term: _counts_at(rows, *part.postings[term])
+        )
         return float(scores[0]), float(coverage[0])
 
     # Vectors ------------------------------------------------------------------------------------------
@@ -325,9 +342,13 @@ class TextProbe:
         return self._answers(refs)
 
     def links(self, item_id: str) -> list[Edge]:
-        """Return the links at an item, as of the same moment."""
-        found = graph.links(self._snapshot, key_of(item_id), "both")
-        return [one for one in found if item_id in (one.source, one.target)]
+        """Return the links at an item whose other ends are seen and pass, as of the same moment."""
+        if item_id not in self._links:
+            found = graph.links(self._snapshot, key_of(item_id), "both")
+            own = [one for one in found if item_id in (one.source, one.target)]
+            others = ((one, one.target if one.source == item_id else one.source) for one in own)
+            self._links[item_id] = [one for one, other in others if self._find(other) is not None]
+        return self._links[item_id]
 
     def _find(self, item_id: str) -> Ref | None:
         key = key_of(item_id)

@@ -18,7 +18,7 @@ from t4dm.sdk import models as m
 from tests.crash import strace
 from tests.crash.campaign import FAULTS, REQUESTS, WRITERS, Bed, Counts, recoveries
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 _ASKED = int(os.environ.get("T4DM_CRASH_ROUNDS", "0"))
 

@@ -27,6 +27,7 @@ def _cli(daemon: Daemon, *arguments: str, code: int = 0) -> Any:
     return json.loads(done.stdout).get("data")
 
 
+@pytest.mark.slow
 def test_what_was_linked_purged_and_compacted_is_so_after_a_kill(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon().start()
     for name in ("storm", "delay", "refund", "note", "secret"):
@@ -126,6 +127,7 @@ def test_a_daemon_that_compacts_answers_others_and_still_stops_in_time(make_daem
     worker.join()
 
 
+@pytest.mark.slow
 def test_a_backup_restored_by_the_command_line_serves_again(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     daemon = make_daemon().start()
     _cli(daemon, "add", "before the backup", "--id", "early")

@@ -153,6 +153,7 @@ def test_a_lock_file_left_by_a_killed_daemon_blocks_nobody(make_daemon: MakeDaem
     assert daemon.terminate() == 0
 
 
+@pytest.mark.slow
 def test_a_killed_daemon_comes_back_with_the_key_of_its_log_and_says_what_is_wrong_without(
     make_daemon: MakeDaemon, tmp_path: Path
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.support.daemon import Daemon
 
 
@@ -63,6 +65,7 @@ def test_search_explains_and_a_context_fits_its_budget(daemon: Daemon) -> None:
     assert (nothing.returncode, nothing.stdout) == (0, "")
 
 
+@pytest.mark.slow
 def test_pins_feedback_and_forgetting(daemon: Daemon) -> None:
     _cli(daemon, "add", "a thing to keep", "--id", "keep")
     _cli(daemon, "add", "a thing to lose", "--id", "lose")

@@ -161,6 +161,7 @@ def test_acknowledged_messages_survive_a_kill_and_numbers_go_on(make_daemon: Mak
     assert cleared[0].seq == 4
 
 
+@pytest.mark.slow
 def test_sessions_travel_by_export_and_by_backup(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     daemon = make_daemon().start()
     _cli(daemon, "add", "a memory", "--id", "one")

@@ -329,6 +329,7 @@ def test_a_merge_without_room_fails_by_name_and_works_again_later(open_engine: O
     assert state_of(engine) == before
 
 
+@pytest.mark.slow
 def test_readers_and_writers_go_on_while_segments_are_merged(open_engine: Open) -> None:
     """One writer, eight readers, merging all the time: every reader sees whole batches, and never less than before."""
     engine = open_engine(

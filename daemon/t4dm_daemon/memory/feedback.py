@@ -6,22 +6,20 @@ question, and when. It is as durable as a memory and part of every backup; nothi
 
 from __future__ import annotations
 
-import threading
 import time
 
 from t4dm.sdk.recall_models import FeedbackRequest
-from t4dm_daemon.core.errors import ConflictError, NotFoundError
 from t4dm_daemon.core.ids import new_id
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory import json_text
-from t4dm_daemon.memory.spaces import FEEDBACK, Catalog
+from t4dm_daemon.memory.spaces import FEEDBACK, Catalog, open_internal
 from t4dm_daemon.storage.protocol import StorageBackend, View, Write
 
 KIND = "feedback"
 
 
 class FeedbackLog:
-    """Keep judgements. Thread-safe; `_lock` guards the making of the internal space.
+    """Keep judgements. Thread-safe: it holds no state of its own.
 
     Args:
         catalog: Where the internal space is.
@@ -29,7 +27,6 @@ class FeedbackLog:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._lock = threading.Lock()
 
     def record(self, request: FeedbackRequest, memories: StorageBackend) -> int:
         """Keep what is said of memories that exist, durably and as a whole; return of how many.
@@ -45,7 +42,7 @@ class FeedbackLog:
                 Item(
                     id=new_id(),
                     kind=KIND,
-                    run_id=one.id if len(one.id.encode()) <= 512 else None,
+                    run_id=one.id,
                     app_id=request.space,
                     event_time=now,
                     value_json=json_text.encode(
@@ -59,16 +56,5 @@ class FeedbackLog:
             if memory is not None
         ]
         if writes:
-            self._space().insert(writes)
+            open_internal(self._catalog, FEEDBACK).insert(writes)
         return len(writes)
-
-    def _space(self) -> StorageBackend:
-        with self._lock:
-            try:
-                return self._catalog.space(FEEDBACK)
-            except NotFoundError:
-                pass  # the first judgement makes it
-            try:
-                return self._catalog.create_space(FEEDBACK, embedder="none", model=None, dimension=None)
-            except ConflictError:
-                return self._catalog.space(FEEDBACK)

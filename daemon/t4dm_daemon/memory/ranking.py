@@ -14,7 +14,7 @@ Modes: `hybrid` uses all of it; `lexical` leaves out vectors, `graph` words and 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,7 +32,6 @@ from t4dm_daemon.memory.spreading import SEEDS, spread
 from t4dm_daemon.memory.succession import HEIRS, newer, successions
 from t4dm_daemon.storage.protocol import Candidate, Probe, Scales, StorageBackend, View
 
-MODES: Final[tuple[m.SearchMode, ...]] = ("hybrid", "vector", "lexical", "graph")
 SIGNALS: Final = ("dense", "lexical", "window")
 """Those that propose candidates, and have ranks."""
 MAX_ROUNDS: Final = 4
@@ -101,6 +100,10 @@ class _Fused:
         return sum(self.parts.values())
 
 
+Fetch = Callable[[Iterable[str]], None]
+"""Takes in those of some memories that are seen and not among the candidates yet."""
+
+
 def rank(question: Question, backend: StorageBackend) -> list[Hit]:
     """Return hits by score, ties by id; empty when nothing is relevant.
 
@@ -131,15 +134,27 @@ def _ranked(question: Question, backend: StorageBackend, reach: int) -> list[Hit
     )
     candidates = probe.candidates(keep=reach, weights=(weights.dense, weights.lexical, weights.window))
     scales = probe.scales
-    fused = {one.item.id: _Fused(one, _parts(one, scales, question, weights)) for one in candidates}
+    fused: dict[str, _Fused] = {}
+
+    def take_in(found: Iterable[Candidate]) -> None:
+        for one in found:
+            fused[one.item.id] = _Fused(one, _parts(one, scales, question, weights))
+
+    def fetch(names: Iterable[str]) -> None:
+        take_in(probe.among(name for name in names if name not in fused))
+
+    take_in(candidates)
     if weights.graph:
-        _spread(probe, fused, scales, question, weights)
+        _spread(probe, fused, fetch, weights.graph)
     if question.asked is not None and question.view.as_of is None and weights.outdated:
-        _hand_over(probe, fused, scales, question, weights)
+        _hand_over(probe, fused, fetch, question.asked, question.now)
     if question.mode == "graph":
         fused = {name: one for name, one in fused.items() if "graph" in one.parts}
-    ordered = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))
-    return _calibrated(ordered, question)
+    return _calibrated(_ordered(fused), question)
+
+
+def _ordered(fused: Mapping[str, _Fused]) -> list[_Fused]:
+    return sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))
 
 
 def _weights_of(question: Question) -> m.SearchWeights:
@@ -160,40 +175,33 @@ def _parts(one: Candidate, scales: Scales, question: Question, weights: m.Search
     )
 
 
-def _spread(
-    probe: Probe, fused: dict[str, _Fused], scales: Scales, question: Question, weights: m.SearchWeights
-) -> None:
+def _spread(probe: Probe, fused: dict[str, _Fused], fetch: Fetch, weight: float) -> None:
     """Let activation flow from the best, and add to `fused` what it reaches."""
-    best = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))[:SEEDS]
+    best = _ordered(fused)[:SEEDS]
     if not best or best[0].total <= 0:
         return
     top = best[0].total
     reached = spread(probe, {one.candidate.item.id: max(0.0, one.total) / top for one in best})
-    for one in probe.among(name for name in reached if name not in fused):
-        fused[one.item.id] = _Fused(one, _parts(one, scales, question, weights))
+    fetch(reached)
     for name, activation in reached.items():
         if name in fused:
-            fused[name].parts["graph"] = weights.graph * activation
+            fused[name].parts["graph"] = weight * activation
 
 
-def _hand_over(
-    probe: Probe, fused: dict[str, _Fused], scales: Scales, question: Question, weights: m.SearchWeights
-) -> None:
+def _hand_over(probe: Probe, fused: dict[str, _Fused], fetch: Fetch, asked: Understood, now: int) -> None:
     """Let the versions of changed facts that are asked for have the scores of the others."""
-    assert question.asked is not None
-    ordered = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))[:HEIRS]
-    best = {one.candidate.item.id: one.total - one.parts.get("outdated", 0.0) for one in ordered}
+    best = {one.candidate.item.id: one.total - one.parts.get("outdated", 0.0) for one in _ordered(fused)[:HEIRS]}
 
     def versions(chain: frozenset[str]) -> dict[str, tuple[Item, float]]:
-        for one in probe.among(name for name in sorted(chain) if name not in fused):
-            fused[one.item.id] = _Fused(one, _parts(one, scales, question, weights))
-        return {name: (fused[name].candidate.item, fused[name].total) for name in sorted(chain) if name in fused}
+        names = sorted(chain)
+        fetch(names)
+        return {name: (fused[name].candidate.item, fused[name].total) for name in names if name in fused}
 
-    for name, gain in successions(best, probe, versions, question.asked, question.now).items():
+    for name, gain in successions(best, probe, versions, asked, now).items():
         fused[name].parts["succession"] = gain
-    if not question.asked.asks_past:
-        again = sorted(fused.values(), key=lambda one: (-one.total, one.candidate.item.id))[:HEIRS]
-        for name, gain in newer([(one.candidate.item, one.total) for one in again], question.now).items():
+    if not asked.asks_past:
+        hits = [(one.candidate.item, one.total) for one in _ordered(fused)[:HEIRS]]
+        for name, gain in newer(hits, now).items():
             fused[name].parts["newer"] = gain
 
 

@@ -45,7 +45,7 @@ from t4dm_daemon.memory.context import Block
 from t4dm_daemon.memory.feedback import FeedbackLog
 from t4dm_daemon.memory.history import Event, events
 from t4dm_daemon.memory.question import Understood, understand, words_of
-from t4dm_daemon.memory.ranking import MODES, Hit, Question, rank
+from t4dm_daemon.memory.ranking import Hit, Question, rank
 from t4dm_daemon.memory.spaces import SpaceHandle, Spaces
 from t4dm_daemon.memory.superseding import superseding
 from t4dm_daemon.memory.turns import MAX_ATTEMPTS, Turns
@@ -148,11 +148,6 @@ class MemoryService:
     def close(self) -> None:
         """Write what waits to be written. Before the store is closed."""
         self._use.close()
-
-    @property
-    def modes(self) -> list[str]:
-        """The search modes this version has."""
-        return list(MODES)
 
     # Writing ------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ is an item without text and vector; its JSON is the item's `value`, and these co
 
 Thread-safe. Who appends to a session, clears or restores it holds the lock of its stripe, so that order is total;
 several sessions of one stripe wait for each other, which costs no more than the time of one write. `_lock` guards
-`_greatest` and the making of the internal space. No other writer exists: the store belongs to this process.
+`_greatest`. No other writer exists: the store belongs to this process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from t4dm_daemon.core.errors import ConflictError, InvalidInputError, NotFoundEr
 from t4dm_daemon.core.filter import Filter, Leaf, all_of
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory import json_text
-from t4dm_daemon.memory.spaces import MESSAGES, Catalog
+from t4dm_daemon.memory.spaces import MESSAGES, Catalog, open_internal
 from t4dm_daemon.storage.protocol import Deletion, StorageBackend, Token, View, Write
 
 MAX_PAGE_BYTES: Final = 32 * 1024 * 1024
@@ -129,7 +129,7 @@ class SessionService:
             return Appended((), 0, replayed=False)
         name = Name(request.space, session_id)
         token = _token(name, idempotency_key, texts)
-        backend = self._opened()
+        backend = open_internal(self._catalog, MESSAGES)
         with self._alone([name]):
             first = self._greatest_seq(backend, name) + 1
             if first + len(texts) - 1 > s.MAX_SEQ:
@@ -197,7 +197,7 @@ class SessionService:
                 raise _taken(one, position=at)
         if not wanted:
             return 0, 0
-        backend = self._opened()
+        backend = open_internal(self._catalog, MESSAGES)
         names = {one.name for one in wanted.values()}
         with self._alone(names):
             found = backend.get(list(wanted), view=View(include_expired=True))
@@ -307,11 +307,6 @@ class SessionService:
             return self._catalog.space(MESSAGES)
         except NotFoundError:
             return None
-
-    def _opened(self) -> StorageBackend:
-        """Return the internal space; the first message makes it."""
-        with self._lock:
-            return self._existing() or self._catalog.create_space(MESSAGES, embedder="none", model=None, dimension=None)
 
     @contextlib.contextmanager
     def _alone(self, names: Sequence[Name] | set[Name]) -> Iterator[None]:

@@ -44,6 +44,18 @@ class Catalog(Protocol):
     def close(self) -> None: ...
 
 
+def open_internal(catalog: Catalog, name: str) -> StorageBackend:
+    """Return one of the internal spaces; the first use makes it."""
+    try:
+        return catalog.space(name)
+    except NotFoundError:
+        pass  # this use makes it
+    try:
+        return catalog.create_space(name, embedder="none", model=None, dimension=None)
+    except ConflictError:  # another was faster
+        return catalog.space(name)
+
+
 @dataclass(frozen=True, slots=True)
 class SpaceHandle:
     """A space ready for use."""

@@ -33,9 +33,10 @@ MAX_VERSIONS: Final = 64
 PAST_LEAD: Final = 0.05
 """Added where the past was asked for, for the present version often has the same words."""
 
-
 ALIKE: Final = 0.9
+"""Cosine from which two memories may be versions of one fact."""
 CLOSE: Final = 0.1
+"""Difference of scores up to which they answer nearly as well."""
 NEWER_LEAD: Final = 0.001
 
 

@@ -14,7 +14,15 @@ from t4dm.sdk import view_models as v
 from t4dm_daemon.api.codec import StrictRoute, answer, json_payload
 from t4dm_daemon.api.deps import Doors, EntityId, QuerySpace, ReachedDoors
 from t4dm_daemon.api.errors import documented
-from t4dm_daemon.api.routes.reading import AsOf, IdempotencyKey, KnownAt, ranked
+from t4dm_daemon.api.routes.reading import (
+    AsOf,
+    IdempotencyKey,
+    KnownAt,
+    answer_hits,
+    answer_one,
+    answer_page,
+    answer_stored,
+)
 from t4dm_daemon.memory.graph import plain_edge
 from t4dm_daemon.memory.views.entities import Neighbour
 
@@ -33,11 +41,7 @@ async def add(request: Request, body: v.EntityIn, at: ReachedDoors, idempotency_
 
     def work() -> Response:
         stored = at.views.entities.add(body, idempotency_key=idempotency_key)
-        status = stored.outcome.status
-        found = at.views.entities.plain(stored.item, body.space, status=status)
-        return answer(
-            request, lambda packed: json_payload(found, packed=packed), status=201 if status == "created" else 200
-        )
+        return answer_stored(request, at.views.entities, stored, body.space)
 
     return await at.quick.run(work)
 
@@ -47,16 +51,7 @@ async def list_entities(request: Request, asked: Annotated[v.EntityListRequest, 
     """Return one page of the entities that are true now, or `as_of`; with `show_superseded` all."""
 
     def work() -> Response:
-        items, total, cursor = at.views.entities.list(asked)
-        found = [at.views.entities.plain(item, asked.space) for item in items]
-        return answer(
-            request,
-            lambda packed: {
-                "results": [json_payload(one, packed=packed) for one in found],
-                "total": total,
-                "cursor": cursor,
-            },
-        )
+        return answer_page(request, at.views.entities, at.views.entities.list(asked), asked.space)
 
     return await at.quick.run(work)
 
@@ -70,18 +65,7 @@ async def search(request: Request, body: v.EntitySearchRequest, at: ReachedDoors
 
     def work() -> Response:
         hits = at.views.entities.search(body)
-        found = [at.views.entities.plain(hit.item, body.space) for hit in hits]
-        took_ms = round((time.perf_counter() - started) * 1e3, 3)
-        return answer(
-            request,
-            lambda packed: {
-                "results": [
-                    {"entity": json_payload(one, packed=packed), **ranked(hit, body)}
-                    for one, hit in zip(found, hits, strict=True)
-                ],
-                "took_ms": took_ms,
-            },
-        )
+        return answer_hits(request, at.views.entities, hits, body, name="entity", started=started)
 
     return await at.quick.run(work)
 
@@ -99,8 +83,7 @@ async def get(
 
     def work() -> Response:
         item = at.views.entities.get(entity_id, space=space, as_of=as_of, known_at=known_at)
-        found = at.views.entities.plain(item, space)
-        return answer(request, lambda packed: json_payload(found, packed=packed))
+        return answer_one(request, at.views.entities, item, space)
 
     return await at.quick.run(work)
 

@@ -9,10 +9,18 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from t4dm.sdk import view_models as v
-from t4dm_daemon.api.codec import StrictRoute, answer, json_payload
+from t4dm_daemon.api.codec import StrictRoute
 from t4dm_daemon.api.deps import EpisodeId, QuerySpace, ReachedDoors
 from t4dm_daemon.api.errors import documented
-from t4dm_daemon.api.routes.reading import AsOf, IdempotencyKey, KnownAt, ranked
+from t4dm_daemon.api.routes.reading import (
+    AsOf,
+    IdempotencyKey,
+    KnownAt,
+    answer_hits,
+    answer_one,
+    answer_page,
+    answer_stored,
+)
 
 router = APIRouter(prefix="/api/v1/episodes", tags=["episodes"], route_class=StrictRoute)
 
@@ -31,11 +39,7 @@ async def add(
 
     def work() -> Response:
         stored = at.views.episodes.add(body, idempotency_key=idempotency_key)
-        status = stored.outcome.status
-        found = at.views.episodes.plain(stored.item, body.space, status=status)
-        return answer(
-            request, lambda packed: json_payload(found, packed=packed), status=201 if status == "created" else 200
-        )
+        return answer_stored(request, at.views.episodes, stored, body.space)
 
     return await at.quick.run(work)
 
@@ -47,16 +51,7 @@ async def list_episodes(
     """Return one page of episodes, the latest first unless `order_by` says otherwise."""
 
     def work() -> Response:
-        items, total, cursor = at.views.episodes.list(asked)
-        found = [at.views.episodes.plain(item, asked.space) for item in items]
-        return answer(
-            request,
-            lambda packed: {
-                "results": [json_payload(one, packed=packed) for one in found],
-                "total": total,
-                "cursor": cursor,
-            },
-        )
+        return answer_page(request, at.views.episodes, at.views.episodes.list(asked), asked.space)
 
     return await at.quick.run(work)
 
@@ -70,18 +65,7 @@ async def search(request: Request, body: v.EpisodeSearchRequest, at: ReachedDoor
 
     def work() -> Response:
         hits = at.views.episodes.search(body)
-        found = [at.views.episodes.plain(hit.item, body.space) for hit in hits]
-        took_ms = round((time.perf_counter() - started) * 1e3, 3)
-        return answer(
-            request,
-            lambda packed: {
-                "results": [
-                    {"episode": json_payload(one, packed=packed), **ranked(hit, body)}
-                    for one, hit in zip(found, hits, strict=True)
-                ],
-                "took_ms": took_ms,
-            },
-        )
+        return answer_hits(request, at.views.episodes, hits, body, name="episode", started=started)
 
     return await at.quick.run(work)
 
@@ -99,8 +83,7 @@ async def get(
 
     def work() -> Response:
         item = at.views.episodes.get(episode_id, space=space, as_of=as_of, known_at=known_at)
-        found = at.views.episodes.plain(item, space)
-        return answer(request, lambda packed: json_payload(found, packed=packed))
+        return answer_one(request, at.views.episodes, item, space)
 
     return await at.quick.run(work)
 

@@ -9,10 +9,18 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from t4dm.sdk import view_models as v
-from t4dm_daemon.api.codec import StrictRoute, answer, json_payload
+from t4dm_daemon.api.codec import StrictRoute
 from t4dm_daemon.api.deps import ProcedureId, QuerySpace, ReachedDoors
 from t4dm_daemon.api.errors import documented
-from t4dm_daemon.api.routes.reading import AsOf, IdempotencyKey, KnownAt, ranked
+from t4dm_daemon.api.routes.reading import (
+    AsOf,
+    IdempotencyKey,
+    KnownAt,
+    answer_hits,
+    answer_one,
+    answer_page,
+    answer_stored,
+)
 
 router = APIRouter(prefix="/api/v1/procedures", tags=["procedures"], route_class=StrictRoute)
 
@@ -31,11 +39,7 @@ async def add(
 
     def work() -> Response:
         stored = at.views.procedures.add(body, idempotency_key=idempotency_key)
-        status = stored.outcome.status
-        found = at.views.procedures.plain(stored.item, body.space, status=status)
-        return answer(
-            request, lambda packed: json_payload(found, packed=packed), status=201 if status == "created" else 200
-        )
+        return answer_stored(request, at.views.procedures, stored, body.space)
 
     return await at.quick.run(work)
 
@@ -47,16 +51,7 @@ async def list_procedures(
     """Return one page of the procedures that are in use now, or `as_of`; with `show_deprecated` all."""
 
     def work() -> Response:
-        items, total, cursor = at.views.procedures.list(asked)
-        found = [at.views.procedures.plain(item, asked.space) for item in items]
-        return answer(
-            request,
-            lambda packed: {
-                "results": [json_payload(one, packed=packed) for one in found],
-                "total": total,
-                "cursor": cursor,
-            },
-        )
+        return answer_page(request, at.views.procedures, at.views.procedures.list(asked), asked.space)
 
     return await at.quick.run(work)
 
@@ -70,18 +65,7 @@ async def search(request: Request, body: v.ProcedureSearchRequest, at: ReachedDo
 
     def work() -> Response:
         hits = at.views.procedures.search(body)
-        found = [at.views.procedures.plain(hit.item, body.space) for hit in hits]
-        took_ms = round((time.perf_counter() - started) * 1e3, 3)
-        return answer(
-            request,
-            lambda packed: {
-                "results": [
-                    {"procedure": json_payload(one, packed=packed), **ranked(hit, body)}
-                    for one, hit in zip(found, hits, strict=True)
-                ],
-                "took_ms": took_ms,
-            },
-        )
+        return answer_hits(request, at.views.procedures, hits, body, name="procedure", started=started)
 
     return await at.quick.run(work)
 
@@ -99,8 +83,7 @@ async def get(
 
     def work() -> Response:
         item = at.views.procedures.get(procedure_id, space=space, as_of=as_of, known_at=known_at)
-        found = at.views.procedures.plain(item, space)
-        return answer(request, lambda packed: json_payload(found, packed=packed))
+        return answer_one(request, at.views.procedures, item, space)
 
     return await at.quick.run(work)
 
@@ -129,8 +112,7 @@ async def record_outcome(
 
     def work() -> Response:
         item = at.views.procedures.record_outcome(procedure_id, body, space=space)
-        found = at.views.procedures.plain(item, space)
-        return answer(request, lambda packed: json_payload(found, packed=packed))
+        return answer_one(request, at.views.procedures, item, space)
 
     return await at.quick.run(work)
 
@@ -152,7 +134,6 @@ async def deprecate(
 
     def work() -> Response:
         item = at.views.procedures.deprecate(procedure_id, body, space=space)
-        found = at.views.procedures.plain(item, space)
-        return answer(request, lambda packed: json_payload(found, packed=packed))
+        return answer_one(request, at.views.procedures, item, space)
 
     return await at.quick.run(work)

@@ -56,7 +56,7 @@ class _Part:
     """Per term of the question: rows that are seen and hold it, ascending, and how often."""
     scores: Numbers = field(default_factory=lambda: np.empty(0))
     windows: list[tuple[Rows, Numbers, Numbers]] = field(default_factory=list)
-    """Rows whose sessions were read, ascending, with score and coverage of their windows."""
+    """Rows whose sessions were read, or that have none, ascending, with score and coverage of their windows."""
 
     def seen(self, row: int) -> bool:
         return row < self.rows and (self.mask is None or bool(self.mask[row]))
@@ -103,8 +103,6 @@ class TextProbe:
         self._held: list[str] = []
         """The terms that some row holds."""
         self._mean_length = 0.0
-        self._alone_windows: dict[Ref, tuple[float, float]] = {}
-        """Of rows without a session."""
         self._known_sessions: set[str] = set()
         self._cosines: dict[Ref, float] = {}
         self._scales = Scales()
@@ -182,13 +180,16 @@ class TextProbe:
         if not self._idf:
             return []
         names: set[str] = set()
+        alone: dict[int, list[int]] = {}
         for at, row in refs:
             name = self._session(at, row)
             if name is None:
-                self._alone_windows.setdefault((at, row), self._alone(self._parts[at], row))
+                alone.setdefault(at, []).append(row)
             elif name not in self._known_sessions:
                 names.add(name)
         self._known_sessions |= names
+        for at, without in alone.items():
+            self._read_alone(self._parts[at], np.array(sorted(without), np.int64))
         if not names:
             return []
         order = sorted(names)
@@ -250,15 +251,13 @@ class TextProbe:
             covered += self._idf[term] * (held > 0)
         return scores, covered / max(sum(self._idf.values()), 1e-9)
 
-    def _alone(self, part: _Part, row: int) -> tuple[float, float]:
-        """Return score and coverage of a row without a session: a window of one."""
-        if not self._idf:
-            return 0.0, 0.0
-        rows = np.array([row], np.int64)
+    def _read_alone(self, part: _Part, rows: Rows) -> None:
+        """Score rows without a session, ascending: each is a window of one."""
+        each_its_own = np.arange(len(rows))
         scores, coverage = self._weigh_windows(
-            np.zeros(1, np.int64), part.lengths[rows], lambda term: _counts_at(rows, *part.postings[term])
+            each_its_own, part.lengths[rows], lambda term: _counts_at(rows, *part.postings[term])
         )
-        return float(scores[0]), float(coverage[0])
+        part.windows.append((rows, scores, coverage))
 
     # Vectors ------------------------------------------------------------------------------------------
 
@@ -330,9 +329,6 @@ class TextProbe:
                 (found,) = np.nonzero(known[places] == wanted) if len(known) else (_NO_ROWS,)
                 signals[own[found], 2] = scores[places[found]]
                 signals[own[found], 3] = coverage[places[found]]
-        for place, ref in enumerate(refs):
-            if ref in self._alone_windows:
-                signals[place, 2:] = self._alone_windows[ref]
         return signals
 
     def among(self, ids: Iterable[str]) -> list[Candidate]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from t4dm_daemon.core.errors import UnknownFieldError
 from t4dm_daemon.core.filter import Filter, field_path
 from t4dm_daemon.core.item import KINDS
 from t4dm_daemon.storage.protocol import Group
-from t4dm_daemon.storage.t4dx.component import Dictionary
+from t4dm_daemon.storage.t4dx.component import Component, Dictionary, PathColumn
 from t4dm_daemon.storage.t4dx.query import Snapshot
 from t4dm_daemon.storage.t4dx.schema import LABELS, NUMBERS, PURGED
 
@@ -49,13 +50,10 @@ def values_with(snapshot: Snapshot, fields: Sequence[str], words: Sequence[str],
     found: set[str] = set()
     paths = _paths_of(fields)
     for component, rows, mask in snapshot.masks(where):
-        component.read_paths([path for path in paths if path is not None], rows)
-        for field, path in zip(fields, paths, strict=True):
-            column = component.dictionaries[field] if path is None else component.path_column(path, rows)
+        for column, codes in _columns(component, fields, paths, rows):
             for code in column.words.codes(column.values, words):
                 if column.values[code] in found:
                     continue
-                codes = (component.codes[field] if isinstance(column, Dictionary) else column.codes)[:rows]
                 holding = codes == code
                 if (holding if mask is None else holding & mask).any():
                     found.add(column.values[code])
@@ -71,6 +69,21 @@ def _paths_of(fields: Sequence[str]) -> list[str | None]:
     return paths
 
 
+def _columns(
+    component: Component, fields: Sequence[str], paths: Sequence[str | None], rows: int
+) -> list[tuple[Dictionary | PathColumn, npt.NDArray[np.int32]]]:
+    """Return for each field its values, and which of them each row has."""
+    read = iter(component.read_paths([path for path in paths if path is not None], rows))
+    columns: list[tuple[Dictionary | PathColumn, npt.NDArray[np.int32]]] = []
+    for field, path in zip(fields, paths, strict=True):
+        if path is None:
+            columns.append((component.dictionaries[field], component.codes[field][:rows]))
+        else:
+            column = next(read)
+            columns.append((column, column.codes[:rows]))
+    return columns
+
+
 def count_values(snapshot: Snapshot, fields: Sequence[str], where: Filter | None) -> list[list[tuple[Any, int]]]:
     """Return for each field its distinct values and how many visible items that pass have each, by first seen.
 
@@ -80,13 +93,8 @@ def count_values(snapshot: Snapshot, fields: Sequence[str], where: Filter | None
     paths = _paths_of(fields)
     totals: list[dict[tuple[type, Any], list[Any]]] = [{} for _ in fields]
     for component, rows, mask in snapshot.masks(where):
-        component.read_paths([path for path in paths if path is not None], rows)
-        for field, path, total in zip(fields, paths, totals, strict=True):
-            if path is None:
-                codes, values = component.codes[field][:rows], list(component.dictionaries[field].values)
-            else:
-                column = component.path_column(path, rows)
-                codes, values = column.codes[:rows], list(column.values)
+        for (column, codes), total in zip(_columns(component, fields, paths, rows), totals, strict=True):
+            values = list(column.values)
             counts = np.bincount((codes if mask is None else codes[mask]) + 1, minlength=len(values) + 1)[1:]
             for at in np.nonzero(counts)[0].tolist():
                 value = values[at]

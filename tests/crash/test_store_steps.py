@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from t4dm_daemon.core.errors import DaemonError
-from t4dm_daemon.storage.t4dx import Database
+from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
 from t4dm_daemon.storage.t4dx.backup import verify_files
 from tests.crash.files import SteppedFileSystem
 from tests.crash.test_faults import EVERY, first_steps
@@ -101,7 +101,7 @@ def test_a_migration_that_is_cut_short_is_done_again(tmp_path: Path, first: int,
         found = json.loads(json.dumps(_content(root, "default"), default=bytes.hex))
 
         assert found == expected, at
-        assert json.loads((root / "FORMAT").read_text())["format"] == 2
+        assert json.loads((root / "FORMAT").read_text())["format"] == FORMAT_VERSION
         kept = root / "backups" / "format-1"
         assert json.loads((kept / "FORMAT").read_text())["format"] == 1
         assert verify_files(root).is_sound

@@ -1,7 +1,7 @@
 """A directory of spaces: the lock, the format, the clock, and the catalog.
 
 LOCK       held with flock for as long as the database is open; its text says who holds it (information only)
-FORMAT     {"format": 2, "created_by": version, "store_id": hex}
+FORMAT     {"format": 3, "created_by": version, "store_id": hex}
 CATALOG    space names, their directory numbers and attributes, with a checksum, replaced atomically
 spaces/N/  one engine each
 backups/   the store as it was before its format was brought up to date
@@ -53,12 +53,13 @@ from t4dm_daemon.storage.t4dx.wal_mac import space_key
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 OLDEST_FORMAT: Final = 1
 """A store of this format or a later one is brought up to date when it is opened, after a backup.
 
     1  all links of a space in its state file
     2  links in segments, with transaction times; named blobs; purged rows
+    3  commands in the log name items by id, not by key
 """
 CREATED_BY: Final = "t4dx"
 

@@ -99,6 +99,8 @@ class Row:
     """Bit i: `LEARNED[i]` is taken from the current version."""
 
 
+Name = str | bytes
+"""An id in a command; its key in those of logs before format 3, which could reach an item of another id."""
 Link = tuple[str, str, int, float, int, bool]
 """Source id, target id, type code, weight, creation time, and whether it is left out where an end is missing."""
 
@@ -335,7 +337,7 @@ def encode_update(updates: Sequence[FieldUpdate]) -> tuple[bytes, list[Any]]:
             is_whole = type(increment) is int
             if not (is_whole or (type(increment) is float and name != "access_count")) or not abs(increment) < 2**53:
                 raise InvalidInputError(f"the increment of {name} is not a number that fits it", field=name)
-    changes = [(_key(one.id), dict(one.set), dict(one.add)) for one in updates]
+    changes = [(_name(one.id), dict(one.set), dict(one.add)) for one in updates]
     return _pack(changes), changes
 
 
@@ -344,7 +346,7 @@ def encode_delete(deletions: Sequence[Deletion]) -> tuple[bytes, list[Any]]:
     for one in deletions:
         if one.expected_version is not None:
             check_number("expected_version", one.expected_version, 0, 2**62)
-    targets = [(_key(one.id), one.expected_version) for one in deletions]
+    targets = [(_name(one.id), one.expected_version) for one in deletions]
     return _pack(targets), targets
 
 
@@ -354,17 +356,19 @@ def encode_purge(ids: Sequence[str], before: int | None) -> tuple[bytes, tuple[A
         raise InvalidInputError("a list of ids is wanted, not one string", ids=ids)
     if before is not None:
         check_number("before", before, -(2**63) + 1, 2**63)
-    meaning = [_key(one) for one in ids], before
+    meaning = [_name(one) for one in ids], before
     return _pack(meaning), meaning
 
 
-def _key(identifier: Any) -> bytes:
+def _name(identifier: Any) -> str:
+    """Return an id as the log holds it: empty, which no item is called, for what no item can be called."""
     if type(identifier) is not str:
         raise InvalidInputError("an id is a string", id=ascii(identifier)[:100])
     try:
-        return key_of(identifier)
+        identifier.encode()
     except UnicodeEncodeError:
-        raise InvalidInputError("an id is valid Unicode: no lone surrogates", id=ascii(identifier)) from None
+        return ""
+    return identifier
 
 
 def _code(name: str) -> int:
@@ -384,9 +388,9 @@ def encode_weigh(changes: Sequence[EdgeChange]) -> tuple[bytes, list[Any]]:
     """Return the body of a WEIGH record and what it stands for. Raises InvalidInputError."""
     meaning = [
         (
-            _key(one.source),
+            _name(one.source),
             _code(one.type),
-            _key(one.target),
+            _name(one.target),
             None if one.set is None else _finite("weight", one.set, 0.0, 1.0),
             _finite("increment", one.add),
         )
@@ -397,7 +401,7 @@ def encode_weigh(changes: Sequence[EdgeChange]) -> tuple[bytes, list[Any]]:
 
 def encode_unlink(names: Sequence[tuple[str, str, str]]) -> tuple[bytes, list[Any]]:
     """Return the body of an UNLINK record and what it stands for. Raises InvalidInputError."""
-    meaning = [(_key(source), _code(kind), _key(target)) for source, target, kind in names]
+    meaning = [(_name(source), _code(kind), _name(target)) for source, target, kind in names]
     return _pack(meaning), meaning
 
 
@@ -413,6 +417,6 @@ def encode_scale(
         _finite("add", add),
         *bounds,
         None if types is None else [_code(one) for one in types],
-        None if sources is None else [_key(one) for one in sources],
+        None if sources is None else [_name(one) for one in sources],
     )
     return _pack(meaning), meaning

@@ -47,6 +47,7 @@ from t4dm_daemon.storage.t4dx.schema import (
     WEIGH,
     Insert,
     Link,
+    Name,
     Row,
     decode_insert,
     unpack_blob,
@@ -147,7 +148,7 @@ class SpaceState:
             else:
                 outcomes.append(self._append(row, time))
         for source, target, code, weight, created_at, is_optional in links:
-            found = self._find_link(key_of(source), code, key_of(target))
+            found = self._find_link(source, code, target)
             if found is not None:
                 if not is_optional:
                     found[0].set_weight(found[1], weight)
@@ -272,17 +273,17 @@ class SpaceState:
 
     def _apply_update(self, changes: Sequence[Any]) -> list[bool]:
         done = []
-        for key, values, increments in changes:
-            found = self._find(key)
+        for name, values, increments in changes:
+            found = self._find_named(name)
             if found is None or not found[0].is_open(found[1]):
                 done.append(False)
                 continue
             component, at = found
-            for name, value in values.items():
-                component.numbers[name][at] = value
-            for name, increment in increments.items():
-                column = component.numbers[name]
-                column[at] = min(max(column[at].item() + increment, 0), ADDABLE[name])
+            for field, value in values.items():
+                component.numbers[field][at] = value
+            for field, increment in increments.items():
+                column = component.numbers[field]
+                column[at] = min(max(column[at].item() + increment, 0), ADDABLE[field])
             if "expires_at" in values and values["expires_at"] != OPEN:
                 component.may_expire = True
             component.is_dirty = True
@@ -291,8 +292,8 @@ class SpaceState:
 
     def _apply_delete(self, time: int, targets: Sequence[Any]) -> list[bool]:
         done = []
-        for key, expected in targets:
-            found = self._find(key)
+        for name, expected in targets:
+            found = self._find_named(name)
             if found is None or not found[0].is_open(found[1]):
                 done.append(False)
                 continue
@@ -302,18 +303,21 @@ class SpaceState:
                 continue
             component.close_row(at, time)
             for one in self.components:
-                one.edges.close_at(key, time)
+                one.edges.close_at(_key(name), time)
             done.append(True)
         return done
 
     # Links --------------------------------------------------------------------------------------------
 
-    def _find_link(self, source: bytes, code: int, target: bytes) -> tuple[EdgeBlock, int] | None:
+    def _find_link(self, source: Name, code: int, target: Name) -> tuple[EdgeBlock, int] | None:
         """Return where the current link of this name is."""
+        keys = _key(source), _key(target)
         for component in reversed(self.components):
-            row = component.edges.find_open(source, code, target)
+            row = component.edges.find_open(keys[0], code, keys[1])
             if row >= 0:
-                return component.edges, row
+                link = component.edges.edge(row)
+                is_it = _means(source, link.source) and _means(target, link.target)
+                return (component.edges, row) if is_it else None
         return None
 
     def _apply_weigh(self, changes: Sequence[Any]) -> list[float | None]:
@@ -346,7 +350,7 @@ class SpaceState:
         low: float,
         high: float,
         codes: Sequence[int] | None,
-        sources: Sequence[bytes] | None,
+        sources: Sequence[Name] | None,
     ) -> int:
         count = 0
         for component in self.components:
@@ -354,7 +358,7 @@ class SpaceState:
             if sources is None:
                 rows = np.arange(self._all_links(component))
             else:
-                nodes = [node for key in sources if (node := block.node(key)) >= 0]
+                nodes = [node for name in sources if (node := _node(block, name)) >= 0]
                 rows = np.unique(
                     np.concatenate([np.empty(0, np.int64), *(block.incident(one, "out") for one in nodes)])
                 )
@@ -375,22 +379,22 @@ class SpaceState:
 
     # Forgetting ---------------------------------------------------------------------------------------
 
-    def _apply_purge(self, keys: Sequence[bytes], before: int | None) -> int:
-        """Hide ended versions from every moment: all those of `keys`, and all that ended at or before `before`."""
+    def _apply_purge(self, names: Sequence[Name], before: int | None) -> int:
+        """Hide ended versions from every moment: all those of `names`, and all that ended at or before `before`."""
         count = 0
         for component in self.components:
             until = component.numbers["recorded_until"]
             total = component.written if isinstance(component, Memtable) else component.rows
             ended = until[:total] <= before if before is not None else np.zeros(total, np.bool_)
-            for key in keys:
-                rows = list(component.rows_of(key))
+            for name in names:
+                rows = [row for row in component.rows_of(_key(name)) if _is_of(component, row, name)]
                 ended[rows] = until[rows] != OPEN
             count += component.purge_rows(np.nonzero(ended)[0])
             block, links = component.edges, self._all_links(component)
             until = block.columns["recorded_until"]
             ended = until[:links] <= before if before is not None else np.zeros(links, np.bool_)
-            for key in keys:
-                node = block.node(key)
+            for name in names:
+                node = _node(block, name)
                 if node >= 0:
                     at_node = block.incident(node, "both")
                     ended[at_node] |= until[at_node] != OPEN
@@ -408,6 +412,11 @@ class SpaceState:
                 if not component.is_purged(row):
                     return component, row
         return None
+
+    def _find_named(self, name: Name) -> tuple[Component, int] | None:
+        """Return where the newest version of an item is, open or not, but not purged."""
+        found = self._find(_key(name))
+        return found if found is None or _is_of(*found, name) else None
 
     def _latest(self, key: bytes, identifier: str) -> tuple[int, bool]:
         """Return the newest version number of an id (0 for none), and whether it is current.
@@ -508,6 +517,25 @@ class SpaceState:
     def _load_tokens(self, rows: Sequence[Any]) -> None:
         for key, fingerprint, time, outcomes in rows:
             self._tokens[key] = _UsedToken(fingerprint, time, tuple(Outcome(*one) for one in outcomes))
+
+
+def _key(name: Name) -> bytes:
+    return name if isinstance(name, bytes) else key_of(name)
+
+
+def _means(name: Name, identifier: str) -> bool:
+    """Return whether a command that names an item means the one of this id, which has the same key."""
+    return isinstance(name, bytes) or name == identifier
+
+
+def _is_of(component: Component, row: int, name: Name) -> bool:
+    return isinstance(name, bytes) or component.has_id(row, name)
+
+
+def _node(block: EdgeBlock, name: Name) -> int:
+    """Return the number of an item in a block of links, -1 when it has none there."""
+    node = block.node(_key(name))
+    return node if node >= 0 and _means(name, block.node_id(node)) else -1
 
 
 def _same_key(given: str, stored: str) -> InvalidInputError:

@@ -10,7 +10,7 @@ import pytest
 from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFoundError, StorageLockedError
 from t4dm_daemon.core.item import Edge
 from t4dm_daemon.storage.protocol import Deletion, View
-from t4dm_daemon.storage.t4dx import Database, wal
+from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database, wal
 from t4dm_daemon.storage.t4dx.backup import restore, verify_files
 from t4dm_daemon.storage.t4dx.commit import Command
 from t4dm_daemon.storage.t4dx.schema import INSERT, encode_insert
@@ -198,21 +198,25 @@ def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def test_a_store_of_an_older_format_is_brought_up_to_date_after_a_backup(tmp_path: Path) -> None:
-    root = _golden(tmp_path, 1)
-    expected = json.loads((FORMATS / "format-1.json").read_text())
+@pytest.mark.parametrize(("version", "linked"), [(1, "tail"), (2, "m1")])
+def test_a_store_of_an_older_format_is_brought_up_to_date_after_a_backup(
+    tmp_path: Path, version: int, linked: str
+) -> None:
+    root = _golden(tmp_path, version)
+    expected = json.loads((FORMATS / f"format-{version}.json").read_text())
 
     for _ in range(2):
         with Database(root) as database:
             found = {name: _plain(one) for name, one in state_of(database.space("default")).items()}
             assert found == expected
-            assert database.space("default").traverse(["tail"], depth=2)
+            assert database.space("default").traverse([linked], depth=2)
 
-    assert json.loads((root / "FORMAT").read_text())["format"] == 2
-    assert json.loads((root / "backups" / "format-1" / "FORMAT").read_text())["format"] == 1
+    kept = root / "backups" / f"format-{version}"
+    assert json.loads((root / "FORMAT").read_text())["format"] == FORMAT_VERSION
+    assert json.loads((kept / "FORMAT").read_text())["format"] == version
     assert verify_files(root).is_sound
     # The backup is a store of the old format in its own right.
-    with Database(root / "backups" / "format-1") as database:
+    with Database(kept) as database:
         assert {name: _plain(one) for name, one in state_of(database.space("default")).items()} == expected
 
 

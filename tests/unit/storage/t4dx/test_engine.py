@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from t4dm_daemon.core.errors import (
 from t4dm_daemon.core.filter import Leaf
 from t4dm_daemon.core.ids import key_of
 from t4dm_daemon.core.item import Edge, Item
-from t4dm_daemon.storage.protocol import Deletion, FieldUpdate, View
+from t4dm_daemon.storage.protocol import Deletion, EdgeChange, FieldUpdate, View
 from t4dm_daemon.storage.t4dx import T4DXEngine
 from tests.unit.storage.t4dx.items import vector, vectors, write
 
@@ -438,6 +440,44 @@ def test_of_two_ids_with_one_key_the_first_is_stored_and_alone_found(
     assert engine.path(second, "b") is None
     assert engine.scan(where=Leaf("id", "in", [second])).total == 0
     assert [one.id for one in engine.scan(where=Leaf("id", "in", [second, first])).items] == [first]
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+@pytest.mark.parametrize(("first", "second"), [("hello", OTHER), (OTHER, "hello")])
+def test_of_two_ids_with_one_key_the_other_reaches_nothing_with_any_command(
+    tmp_path: Path, first: str, second: str, is_flushed: bool
+) -> None:
+    engine = T4DXEngine(tmp_path / "0")
+    engine.insert([write(first, content="A"), write("b")], [Edge(first, "b", "CAUSES", 0.5)])
+    engine.insert([write(first, content="B")])
+    if is_flushed:
+        engine.flush()
+
+    for life in range(2):
+        assert engine.update_fields([FieldUpdate(second, add={"access_count": 1})]) == [False]
+        assert engine.delete([Deletion(second)]) == [False]
+        assert engine.update_edges([EdgeChange(second, "b", "CAUSES", set=0.75)]) == [None]
+        assert engine.remove_edges([(second, "b", "CAUSES")]) == [False]
+        assert engine.scale_edges(multiply=0.1, sources=[second]) == 0
+        assert engine.purge([second]) == 0
+        shutil.copytree(tmp_path / str(life), tmp_path / str(life + 1))
+        engine.close(discard=True)
+        engine = T4DXEngine(tmp_path / str(life + 1))  # and a replay decides as before
+
+        assert [one.content for one in engine.history(first)] == ["A", "B"]
+        assert engine.edges(first) == [Edge(first, "b", "CAUSES", 0.5, engine.edges(first)[0].created_at)]
+        assert engine.get([first])[0].access_count == 0  # type: ignore[union-attr]
+    assert engine.delete([Deletion(first)]) == [True]
+    engine.close()
+
+
+@pytest.mark.parametrize("call", ["update_fields", "delete", "purge"])
+def test_an_id_that_no_item_can_have_is_not_there(engine: T4DXEngine, call: str) -> None:
+    engine.insert([write("a")])
+
+    for name in ("\ud800", ""):
+        given: Any = {"update_fields": FieldUpdate(name, {"kappa": 0.5}), "delete": Deletion(name), "purge": name}[call]
+        assert getattr(engine, call)([given]) in ([False], 0)
 
 
 def test_two_ids_with_one_key_are_refused_in_one_batch(engine: T4DXEngine) -> None:

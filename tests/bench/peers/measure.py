@@ -5,6 +5,7 @@
 Two processes a system, so that opening starts anew (though from a warm page cache) and the memory is the store's
 own: `write` fills a new directory, `read` opens it again. `syncs` only inserts, for strace to count syncs. Memory
 is what is resident, pages of mapped files too; what a store reads into the system's cache alone is not in it.
+"fresh" searches come right after the inserts, before the store may settle: merge, index, save.
 """
 
 from __future__ import annotations
@@ -92,6 +93,7 @@ def _write(peer: Peer, data: Data, results: _Results, rounds: int, budget_s: flo
     if not results.attempt("batch", lambda: _fill(peer, data, data.rows - singles, BUILD_BUDGETS * budget_s)):
         return
     results.attempt("insert_one", lambda: _insert_singly(peer, data, data.rows - singles, results, budget_s))
+    results.attempt("fresh", lambda: _searches(peer, data, "search", budget_s))
     start = time.perf_counter()
     results.attempt("settle", lambda: _settle(peer, start))
     results.attempt("link", lambda: _link(peer, data))
@@ -154,7 +156,7 @@ def _link(peer: Peer, data: Data) -> dict[str, Any]:
 
 
 def _read(peer: Peer, data: Data, results: _Results, rounds: int, budget_s: float) -> None:
-    before = _resident_bytes()
+    before = _memory()
     start = time.perf_counter()
     peer.open()
     opened = time.perf_counter() - start
@@ -166,9 +168,11 @@ def _read(peer: Peer, data: Data, results: _Results, rounds: int, budget_s: floa
     results.attempt("get", lambda: _gets(peer, ids, budget_s))
     linked = list(_spread(min(data.rows, LINKED), rounds))
     results.attempt("traverse_2", lambda: _walks(peer, linked, budget_s))
-    after = _resident_bytes()
-    if before is not None and after is not None:
-        results.add("memory", resident=after, store=after - before, per_item=(after - before) / data.rows)
+    after = _memory()
+    if before and after:
+        private = after["RssAnon"] - before["RssAnon"]
+        mapped = after["RssFile"] - before["RssFile"]
+        results.add("memory", resident=after["VmRSS"], private=private, mapped=mapped, per_item=private / data.rows)
     results.attempt("update", lambda: _facts(_timed(lambda one: peer.update(one, 0.5), ids, budget_s), len(ids)))
     results.attempt("delete", lambda: _deletes(peer, ids, budget_s))
     peer.close()
@@ -231,13 +235,15 @@ def _count_syncs(peer: Peer, data: Data) -> None:
     peer.close()
 
 
-def _resident_bytes() -> int | None:
-    """Return what this process holds in memory, None where the system does not say."""
+def _memory() -> dict[str, int]:
+    """Return what this process holds in memory, in bytes: all (VmRSS), its own (RssAnon), and pages of files that the
+    system may take back (RssFile). Empty where the system does not say."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), None)
+        return {}
+    fields = (line.split() for line in lines if line.startswith(("VmRSS:", "RssAnon:", "RssFile:")))
+    return {name.rstrip(":"): int(kib) * 1024 for name, kib, *_ in fields}
 
 
 def _version(distribution: str) -> str:

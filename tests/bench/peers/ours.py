@@ -36,7 +36,7 @@ class Ours(Peer):
         self.engine.insert([], [Edge(_name(source), _name(target), "RELATES_TO") for source, target in edges])
 
     def settle(self) -> None:
-        self.engine.flush()
+        self.engine.compact()
 
     def search(self, vector: Vector, k: int) -> list[int]:
         return [_number(hit.item.id) for hit in self.engine.search(vector, k)]

@@ -231,9 +231,7 @@ class Checkpoints:
 
     def build_text(self, segment: Segment, *, pace: Callable[[], None]) -> None:
         """Make a segment's text index from its texts. Raises as `write_text` does, and CorruptionError."""
-        index = GrowingTextIndex(self._analyzer)
-        index.extend(segment.content, segment.rows, pace=pace)
-        self.write_text(segment, index.arrays(), pace=pace)
+        self.write_text(segment, text_index.read(self._analyzer, segment.content, segment.rows, pace=pace), pace=pace)
 
     # Graph indexes ------------------------------------------------------------------------------------
 
@@ -365,9 +363,7 @@ class Checkpoints:
                 self.abandon(number)  # the flush lock is held: nobody else removes strangers meanwhile
                 files = write_segment(fs, directory, source_of(component))
                 made[component] = segment = Segment(fs, directory, number=number, facts=files, mutable=mutable)
-                index = component.text_index(self._analyzer, component.rows, pace=yield_to_others)
-                assert isinstance(index, GrowingTextIndex)
-                self.write_text(segment, index.arrays())
+                self.write_text(segment, self._terms_of(component))
             else:
                 assert isinstance(component, Segment)
                 segment = component
@@ -385,6 +381,13 @@ class Checkpoints:
         if capture.state is not None:
             state_file = self._write_numbered("state", attempt, checked.encode(capture.state))
         return made, segments, state_file
+
+    def _terms_of(self, memtable: Memtable) -> Arrays:
+        if memtable.text is None:
+            return text_index.read(self._analyzer, memtable.content, memtable.rows, pace=yield_to_others)
+        index = memtable.text_index(self._analyzer, memtable.rows, pace=yield_to_others)
+        assert isinstance(index, GrowingTextIndex)
+        return index.arrays()
 
     def _write_numbered(self, folder: str, attempt: int, content: bytes) -> tuple[str, Facts]:
         name = f"{folder}/{attempt}.bin"

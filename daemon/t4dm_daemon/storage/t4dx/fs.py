@@ -167,6 +167,10 @@ class FileSystem:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    def leads_somewhere(self, path: Path) -> bool:
+        """Return whether there is a file of this name, without a look at the file: see `Wal._require_name`."""
+        return os.access(path, os.F_OK)
+
     def lock(self, path: Path) -> int | None:
         """Take the exclusive lock on a file and return its descriptor, None when another holds it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)

@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import numpy as np
@@ -79,9 +79,8 @@ _given_of = operator.attrgetter(*GIVEN)
 _learned_of = operator.attrgetter(*LEARNED)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A write, ready to be applied."""
+class Row(NamedTuple):
+    """A write, ready to be applied. A tuple, which is made in a sixth of the time of a dataclass."""
 
     id: str
     key: bytes

@@ -260,7 +260,7 @@ class SpaceState:
                 if created_at == UNBOUNDED:
                     created_at = int(component.numbers["created_at"][at])
                 if row.carry:
-                    row = dataclasses.replace(row, learned=_carried(row, component, at))
+                    row = row._replace(learned=_carried(row, component, at))
                 component.close_row(at, time)
         if not seq:
             seq, self._next_seq = self._next_seq, self._next_seq + 1

@@ -185,6 +185,33 @@ def pack(analyzer: Analyzer, arrays: dict[str, npt.NDArray[Any]]) -> list[bytes 
     return container.pack({"rows": len(arrays["lengths"]), "analyzer": analyzer.identity}, arrays)
 
 
+def read(
+    analyzer: Analyzer, text_of: Callable[[int], str], rows: int, *, pace: Callable[[], None] = lambda: None
+) -> dict[str, npt.NDArray[Any]]:
+    """Return what `pack` takes for texts that nobody has asked for yet: a third of the work of letting an index grow.
+
+    Args:
+        analyzer: Cuts the texts into terms.
+        text_of: Returns the text of a row.
+        rows: How many there are.
+        pace: Called between parts of the work.
+    """
+    numbers: dict[str, int] = {}
+    found, lengths = array("l"), array("l")
+    for first in range(0, rows, _CHUNK):
+        for row in range(first, min(rows, first + _CHUNK)):
+            terms = analyzer.terms(text_of(row))
+            lengths.append(len(terms))
+            found.extend([numbers.setdefault(term, len(numbers)) for term in terms])
+        pace()
+    counted = np.array(lengths, np.int64)
+    pairs = np.array(found, np.int64) * max(1, rows) + np.repeat(np.arange(rows), counted)
+    pace()
+    each, counts = np.unique(pairs, return_counts=True)
+    names = [term.encode() for term in numbers]
+    return _ordered(names, each // max(1, rows), each % max(1, rows), np.minimum(counts, MAX_COUNT), counted)
+
+
 def merged(
     parts: Sequence[tuple[StoredTextIndex, Rows]], *, pace: Callable[[], None] = lambda: None
 ) -> dict[str, npt.NDArray[Any]]:

@@ -209,13 +209,21 @@ def _measure_writers(directory: Path, vectors: np.ndarray) -> None:
         fs = _SlowDisk(more_s)
         with Database(directory / f"slow-{more_s}", fs=fs, flush_items=1_000_000) as database:
             engine = database.create_space("bench")
-            ours = [_rate(n, lambda at: engine.insert([Write(_item(at, vectors[at % len(vectors)]))])) for n in WRITERS]
+            ours = [_rate(n, _inserter(engine, vectors)) for n in WRITERS]
         queue, raw = _bare_queue(fs, directory / f"bare-{more_s}")
-        bare = [_rate(n, lambda _: queue.submit(Command(INSERT, b"", None))) for n in WRITERS]
+        bare = [_rate(n, _submitter(queue)) for n in WRITERS]
         raw.close()
         name = "what it takes here" if not more_s else f"{more_s * 1000:.0f} ms more"
         table.row(name, *ours, f"{ours[-1] / ours[0]:.1f}", f"{bare[-1] / bare[0]:.1f}", "≥ 3.5")
     table.print()
+
+
+def _inserter(engine: T4DXEngine, vectors: np.ndarray) -> Callable[[int], object]:
+    return lambda at: engine.insert([Write(_item(at, vectors[at % len(vectors)]))])
+
+
+def _submitter(queue: CommitQueue) -> Callable[[int], object]:
+    return lambda _: queue.submit(Command(INSERT, b"", None))
 
 
 def _bare_queue(fs: FileSystem, path: Path) -> tuple[CommitQueue, RawFile]:

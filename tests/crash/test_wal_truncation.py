@@ -12,7 +12,7 @@ import pytest
 from t4dm_daemon.core.clock import RecordClock
 from t4dm_daemon.core.errors import CorruptionError
 from t4dm_daemon.storage.t4dx import T4DXEngine, wal
-from t4dm_daemon.storage.t4dx.wal import FILE_HEADER_BYTES, FRAME_BYTES
+from t4dm_daemon.storage.t4dx.wal_format import FILE_HEADER_BYTES, FRAME_BYTES
 from tests.crash.workload import State, state_of, steps
 from tests.unit.storage.t4dx.items import UnsyncedFileSystem, write
 

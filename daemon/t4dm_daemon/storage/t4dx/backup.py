@@ -29,7 +29,7 @@ from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, NotFound
 from t4dm_daemon.storage.t4dx import checked
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from t4dm_daemon.storage.t4dx.timeline import follow
-from t4dm_daemon.storage.t4dx.wal import LogEnd, end_of_file, is_signed, read_header
+from t4dm_daemon.storage.t4dx.wal_format import LogEnd, end_of_file, is_signed, read_header
 from t4dm_daemon.storage.t4dx.wal_mac import LogKey, space_key
 
 if TYPE_CHECKING:

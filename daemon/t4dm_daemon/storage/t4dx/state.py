@@ -53,7 +53,7 @@ from t4dm_daemon.storage.t4dx.schema import (
     unpack_blob,
 )
 from t4dm_daemon.storage.t4dx.segment import Segment
-from t4dm_daemon.storage.t4dx.wal import Record
+from t4dm_daemon.storage.t4dx.wal_format import Record
 
 TOKEN_LIFE_US: Final = 24 * 3600 * 1_000_000
 ONLY_DUPLICATE: Final = 2

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.wal import FileHeader, Frame, frames, read_header
+from t4dm_daemon.storage.t4dx.wal_format import FileHeader, Frame, frames, read_header
 
 logger = logging.getLogger(__name__)
 

@@ -1,32 +1,7 @@
 """The write-ahead log: what has been acknowledged, whatever happens next.
 
-A log is a sequence of files `NNNNNNNNNNNN.wal`, each zero-filled before its first use, because overwriting
-initialised extents needs no metadata to be flushed. All integers are little-endian.
-
-File header, 64 bytes at offset 0:
-
-    magic 8s "T4DXWAL1" | store id 16s | file number u64 | salt u64 | first LSN u64 | previous CRC u32 |
-    CRC-32 of the 52 bytes before u32 | 8 bytes zero
-
-In an authenticated log (`wal_mac`) the magic is "T4DXWALM", the header has 128 bytes, and its CRC covers all others:
-
-    ... | CRC-32 u32 | key id 8s | last mac of the file before 32s | mac of this header 32s
-
-Frames follow, one per group commit, without gaps:
-
-    magic u32 | payload length u32 | salt u64 | first LSN u64 | records u32 | previous CRC u32 | CRC-32 u32 | payload
-
-The CRC covers the header before it and the payload. `previous CRC` is that of the frame before (across files),
-so a frame that is removed, repeated or moved breaks the chain. `salt` is random per file: bytes of an earlier
-life of the disk block are never mistaken for frames. The payload is a run of records:
-
-    length of body u32 | type u8 | transaction time i64 | body
-
-and begins, in an authenticated log, with the frame's mac (32 bytes), so that the CRC covers it: a frame that is
-whole by its CRC but not by its mac was not torn, it was forged, and recovery refuses.
-
-Record i of a frame has LSN `first LSN + i`. The log ends at the first frame that does not check out. If any
-later frame does, that is no torn tail but damage, and recovery refuses with CorruptionError.
+A log is a sequence of files `NNNNNNNNNNNN.wal` (`wal_format.py`), each zero-filled before its first use, because
+overwriting initialised extents needs no metadata to be flushed.
 """
 
 from __future__ import annotations
@@ -34,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import struct
 import threading
 import time
 import zlib
@@ -45,71 +19,32 @@ from typing import Final
 
 from t4dm_daemon.core.errors import CorruptionError, StorageError, StorageFullError, WalError, WalKeyError
 from t4dm_daemon.storage.t4dx.fs import FileSystem
-from t4dm_daemon.storage.t4dx.wal_mac import KEY_ID_BYTES, MAC_BYTES, NO_MAC, LogKey
+from t4dm_daemon.storage.t4dx.wal_format import (
+    CRC,
+    FILE_HEADER,
+    FILE_MAGIC,
+    FRAME,
+    FRAME_BYTES,
+    FRAME_MAGIC,
+    MAC_HEADER,
+    MAC_MAGIC,
+    RECORD,
+    FileHeader,
+    LogEnd,
+    Record,
+    any_frame,
+    check_frame,
+    is_signed,
+    mac_of,
+    read_header,
+    records_in,
+)
+from t4dm_daemon.storage.t4dx.wal_mac import MAC_BYTES, NO_MAC, LogKey
 
 logger = logging.getLogger(__name__)
-
-_FILE_MAGIC: Final = b"T4DXWAL1"
-_FILE_HEADER: Final = struct.Struct("<8s16sQQQI")
-FILE_HEADER_BYTES: Final = 64
-_MAC_MAGIC: Final = b"T4DXWALM"
-_MAC_HEADER: Final = struct.Struct(f"<{KEY_ID_BYTES}s{MAC_BYTES}s{MAC_BYTES}s")
-MAC_HEADER_BYTES: Final = 128
-_CRC: Final = struct.Struct("<I")
-_FRAME_MAGIC: Final = 0x4D46_3454
-_FRAME_MAGIC_BYTES: Final = struct.pack("<I", _FRAME_MAGIC)
-_FRAME: Final = struct.Struct("<IIQQII")
-FRAME_BYTES: Final = _FRAME.size + _CRC.size
-_RECORD: Final = struct.Struct("<IBq")
 MIN_FILE_BYTES: Final = 1024 * 1024
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 LOOK_EVERY_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One command in the log."""
-
-    lsn: int
-    type: int
-    time: int
-    body: memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class FileHeader:
-    """What a log file says of itself; `chain` and `last_mac` are the CRC and the mac of the last frame before it."""
-
-    store_id: bytes
-    number: int
-    salt: int
-    first_lsn: int
-    chain: int
-    key_id: bytes = b""
-    """Empty when the file is not authenticated; then the macs are `NO_MAC`."""
-    last_mac: bytes = NO_MAC
-    mac: bytes = NO_MAC
-    signed: bytes = b""
-    """What `mac` is of."""
-
-    @property
-    def size(self) -> int:
-        return MAC_HEADER_BYTES if self.key_id else FILE_HEADER_BYTES
-
-    def follows(self, end: LogEnd) -> bool:
-        """Return whether the file goes on where another ends; one without macs cannot say by which mac."""
-        is_next = (self.first_lsn, self.chain) == (end.lsn + 1, end.chain)
-        return is_next and (not self.key_id or self.last_mac == end.mac)
-
-
-@dataclass(frozen=True, slots=True)
-class LogEnd:
-    """The end of the frames of a log: its last LSN, the CRC and the mac of the last frame, and where that ends."""
-
-    lsn: int = 0
-    chain: int = 0
-    mac: bytes = NO_MAC
-    offset: int = 0
 
 
 @dataclass(slots=True)
@@ -239,7 +174,7 @@ class Wal:
             content = self._fs.map(path)
             header = self._read_header(path, content)
             if header is None:
-                if not is_last or _any_frame(content, 0, None, 0) is not None:
+                if not is_last or any_frame(content, 0, None, 0) is not None:
                     raise CorruptionError(f"{path}: the header of this log file is damaged", file=str(path), offset=0)
                 content.release()
                 break  # created, never used
@@ -269,10 +204,10 @@ class Wal:
                 mac_bytes = MAC_BYTES if header.key_id else 0
                 start = offset + FRAME_BYTES + mac_bytes
                 if not self._is_own and expected + count - 1 > after_lsn:
-                    if until is not None and _RECORD.unpack_from(content, start)[2] > until:
+                    if until is not None and RECORD.unpack_from(content, start)[2] > until:
                         return
                     raise self._needs_another_key(path, offset, header, max(expected, after_lsn + 1))
-                for at, record in enumerate(_records(path, content, start, payload_bytes - mac_bytes, count)):
+                for at, record in enumerate(records_in(path, content, start, payload_bytes - mac_bytes, count)):
                     if expected + at > after_lsn:
                         yield Record(expected + at, *record)
                     self._in_frame.append(record)
@@ -305,7 +240,7 @@ class Wal:
 
     def _check_mac(self, path: Path, content: memoryview, offset: int, payload_bytes: int, header: FileHeader) -> bytes:
         """Return the mac of a frame; if it was made with this log's key, it is the right one."""
-        mac = _mac_of(content, offset, payload_bytes, header, self._mac, self._key)
+        mac = mac_of(content, offset, payload_bytes, header, self._mac, self._key)
         if mac is None:
             raise CorruptionError(
                 f"{path}: the frame at byte {offset} was not written with this key, or not in this place; it was "
@@ -334,7 +269,7 @@ class Wal:
         )  # fmt: skip
 
     def _frame_at(self, content: memoryview, offset: int, salt: int, lsn: int) -> tuple[int, int, int] | None:
-        found = _check_frame(content, offset, salt)
+        found = check_frame(content, offset, salt)
         if found is None:
             return None
         first_lsn, count, payload_bytes, chain, crc = found
@@ -348,7 +283,7 @@ class Wal:
         rest = bytes(content[offset:]).rstrip(b"\0")
         if not rest:
             return 0
-        later = _any_frame(content, offset, salt, lsn)
+        later = any_frame(content, offset, salt, lsn)
         if later is not None:
             raise CorruptionError(
                 f"{path}: the frame at byte {offset} is damaged, but a later one (byte {later}) is whole; "
@@ -403,7 +338,7 @@ class Wal:
             raise WalError(f"the log cannot be written any more: {self._failure}; restart to recover")
         parts = [b"", b""]
         for kind, moment, body in records:
-            parts.append(_RECORD.pack(len(body), kind, moment))
+            parts.append(RECORD.pack(len(body), kind, moment))
             parts.append(body)
         payload_bytes = sum(map(len, parts)) + (0 if self._key is None else MAC_BYTES)
         size = FRAME_BYTES + payload_bytes
@@ -411,12 +346,12 @@ class Wal:
             self._begin_file(size)
         file = self._files[-1]
         first_lsn = self._next_lsn
-        header = _FRAME.pack(_FRAME_MAGIC, payload_bytes, file.salt, first_lsn, len(records), self._chain)
+        header = FRAME.pack(FRAME_MAGIC, payload_bytes, file.salt, first_lsn, len(records), self._chain)
         mac = self._mac
         if self._key is not None:
             parts[1] = mac = self._key.mac(self._mac, header, *parts[2:])
         crc = zlib.crc32(b"".join(parts), zlib.crc32(header))
-        parts[0] = header + _CRC.pack(crc)
+        parts[0] = header + CRC.pack(crc)
         try:
             self._fs.write_at(self._descriptor, b"".join(parts), self._offset)
             if self._sync:
@@ -485,13 +420,13 @@ class Wal:
 
     def _new_header(self, number: int, salt: int) -> tuple[bytes, bytes]:
         """Return a file header and its mac."""
-        magic = _FILE_MAGIC if self._key is None else _MAC_MAGIC
-        fields = _FILE_HEADER.pack(magic, self._store_id, number, salt, self._next_lsn, self._chain)
+        magic = FILE_MAGIC if self._key is None else MAC_MAGIC
+        fields = FILE_HEADER.pack(magic, self._store_id, number, salt, self._next_lsn, self._chain)
         if self._key is None:
-            return fields + _CRC.pack(zlib.crc32(fields)) + bytes(8), NO_MAC
+            return fields + CRC.pack(zlib.crc32(fields)) + bytes(8), NO_MAC
         mac = self._key.mac(fields, self._key.id, self._mac)
-        rest = _MAC_HEADER.pack(self._key.id, self._mac, mac)
-        return fields + _CRC.pack(zlib.crc32(rest, zlib.crc32(fields))) + rest, mac
+        rest = MAC_HEADER.pack(self._key.id, self._mac, mac)
+        return fields + CRC.pack(zlib.crc32(rest, zlib.crc32(fields))) + rest, mac
 
     def _undo_begin(self, path: Path) -> None:
         """Remove a file that could not be begun: what goes on in the file before must not be followed by it."""
@@ -602,126 +537,3 @@ class Wal:
         if self._descriptor >= 0:
             self._fs.close(self._descriptor)
             self._descriptor = -1
-
-
-def read_header(content: memoryview) -> FileHeader | None:
-    """Return the header of a log file, None when there is no whole one. Its mac is not checked: see `is_signed`."""
-    if len(content) < FILE_HEADER_BYTES:
-        return None
-    magic, store_id, number, salt, first_lsn, chain = _FILE_HEADER.unpack_from(content)
-    (crc,) = _CRC.unpack_from(content, _FILE_HEADER.size)
-    found = zlib.crc32(content[: _FILE_HEADER.size])
-    if magic == _FILE_MAGIC and crc == found:
-        return FileHeader(store_id, number, salt, first_lsn, chain)
-    rest = content[FILE_HEADER_BYTES - KEY_ID_BYTES : MAC_HEADER_BYTES]
-    if magic != _MAC_MAGIC or len(rest) < _MAC_HEADER.size or crc != zlib.crc32(rest, found):
-        return None
-    key_id, last_mac, mac = _MAC_HEADER.unpack(rest)
-    signed = bytes(content[: _FILE_HEADER.size]) + key_id + last_mac
-    return FileHeader(store_id, number, salt, first_lsn, chain, key_id, last_mac, mac, signed)
-
-
-def is_signed(header: FileHeader, key: LogKey | None) -> bool:
-    """Return whether a header's mac is right; True when it is of another key, or there is none to compare."""
-    return key is None or header.key_id != key.id or key.is_mac(header.mac, header.signed)
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A whole frame: its last LSN, CRC and mac, where it ends, and the times of its first and last record."""
-
-    last_lsn: int
-    chain: int
-    mac: bytes
-    end: int
-    first_time: int
-    last_time: int
-
-
-def frames(content: memoryview, key: LogKey | None = None) -> Iterator[Frame]:
-    """Yield the frames of a log file with a whole header, as far as they follow one another.
-
-    With the key that the file was written with, their macs are checked, too.
-    """
-    header = read_header(content)
-    assert header is not None
-    end = LogEnd(header.first_lsn - 1, header.chain, header.mac, header.size)
-    while (found := _check_frame(content, end.offset, header.salt)) is not None:
-        first_lsn, count, payload_bytes, before, crc = found
-        mac = _mac_of(content, end.offset, payload_bytes, header, end.mac, key)
-        if first_lsn != end.lsn + 1 or before != end.chain or mac is None:
-            break
-        at = end.offset + FRAME_BYTES + (MAC_BYTES if header.key_id else 0)
-        times = []
-        for _ in range(count):
-            length, _, time = _RECORD.unpack_from(content, at)
-            times.append(time)
-            at += _RECORD.size + length
-        end = LogEnd(end.lsn + count, crc, mac, end.offset + FRAME_BYTES + payload_bytes)
-        yield Frame(end.lsn, crc, mac, end.offset, times[0], times[-1])
-
-
-def end_of_file(content: memoryview, key: LogKey | None = None) -> LogEnd:
-    """Return where the frames of a log file end; with the key that it was written with, its macs are checked, too."""
-    header = read_header(content)
-    assert header is not None
-    end = LogEnd(header.first_lsn - 1, header.chain, header.mac, header.size)
-    for frame in frames(content, key):
-        end = LogEnd(frame.last_lsn, frame.chain, frame.mac, frame.end)
-    return end
-
-
-def _mac_of(
-    content: memoryview, offset: int, payload_bytes: int, header: FileHeader, before: bytes, key: LogKey | None
-) -> bytes | None:
-    """Return the mac of a whole frame (NO_MAC in a file without), None if it is not what the key makes of it."""
-    if not header.key_id:
-        return NO_MAC
-    if payload_bytes < MAC_BYTES:
-        return None
-    start = offset + FRAME_BYTES + MAC_BYTES
-    mac = bytes(content[start - MAC_BYTES : start])
-    parts = before, content[offset : offset + _FRAME.size], content[start : offset + FRAME_BYTES + payload_bytes]
-    return mac if key is None or header.key_id != key.id or key.is_mac(mac, *parts) else None
-
-
-def _check_frame(content: memoryview, offset: int, salt: int | None) -> tuple[int, int, int, int, int] | None:
-    """Return (first LSN, records, payload bytes, previous CRC, CRC) of a whole frame at `offset`, else None."""
-    if offset + FRAME_BYTES > len(content):
-        return None
-    magic, payload_bytes, its_salt, first_lsn, count, chain = _FRAME.unpack_from(content, offset)
-    if magic != _FRAME_MAGIC or (salt is not None and its_salt != salt):
-        return None
-    end = offset + FRAME_BYTES + payload_bytes
-    if end > len(content):
-        return None
-    (crc,) = _CRC.unpack_from(content, offset + _FRAME.size)
-    if crc != zlib.crc32(content[offset + FRAME_BYTES : end], zlib.crc32(content[offset : offset + _FRAME.size])):
-        return None
-    return first_lsn, count, payload_bytes, chain, crc
-
-
-def _any_frame(content: memoryview, offset: int, salt: int | None, lsn: int) -> int | None:
-    """Return the place of a whole frame from `offset` on with an LSN of at least `lsn`, None if there is none."""
-    raw = bytes(content)
-    at = raw.find(_FRAME_MAGIC_BYTES, offset)
-    while at >= 0:
-        found = _check_frame(content, at, salt)
-        if found is not None and found[0] >= lsn:
-            return at
-        at = raw.find(_FRAME_MAGIC_BYTES, at + 1)
-    return None
-
-
-def _records(
-    path: Path, content: memoryview, offset: int, payload_bytes: int, count: int
-) -> Iterator[tuple[int, int, memoryview]]:
-    end = offset + payload_bytes
-    for _ in range(count):
-        length, kind, time = _RECORD.unpack_from(content, offset)
-        offset += _RECORD.size
-        # A copy: the record outlives the mapping of the file.
-        yield kind, time, memoryview(bytes(content[offset : offset + length]))
-        offset += length
-    if offset != end:
-        raise CorruptionError(f"{path}: a frame's records do not fill it", file=str(path), offset=offset)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from t4dm_daemon.core.errors import CorruptionError, InvalidInputError, StorageError, WalKeyError
 from t4dm_daemon.storage.t4dx import Database, T4DXEngine, wal
 from t4dm_daemon.storage.t4dx.backup import restore, verify_files
-from t4dm_daemon.storage.t4dx.wal import FRAME_BYTES, MAC_HEADER_BYTES, MIN_FILE_BYTES, Wal
+from t4dm_daemon.storage.t4dx.wal import MIN_FILE_BYTES, Wal
+from t4dm_daemon.storage.t4dx.wal_format import FILE_HEADER_BYTES, FRAME_BYTES, MAC_HEADER_BYTES
 from t4dm_daemon.storage.t4dx.wal_mac import MAC_BYTES, LogKey
 from tests.crash.files import SteppedFileSystem
 from tests.crash.workload import state_of
@@ -49,7 +50,7 @@ def _write(directory: Path, bodies: Sequence[bytes], secret: bytes | None = SECR
         ends.append(log._offset)
     (path,) = directory.glob("*.wal")
     log.close()
-    start = MAC_HEADER_BYTES if secret is not None else wal.FILE_HEADER_BYTES
+    start = MAC_HEADER_BYTES if secret is not None else FILE_HEADER_BYTES
     content = path.read_bytes()
     return [content[:start], *(content[max(a, start) : b] for a, b in itertools.pairwise(ends))]
 

@@ -253,7 +253,7 @@ class Compactor:
                 merge(self._fs, self._checkpoints, origins, level=new_level, pace=pace, reserved=reserved)
                 for origins in plan(old, self._policy.max_rows, forget=forget)
             ]
-            self._without_index |= {one.segment.number_in_manifest for one in merged if one.segment.index is None}
+            self._without_index |= {one.segment.number_in_manifest for one in merged if one.has_failed}
             self._flusher.replace(old, merged)
         except BaseException as error:
             if old[0] in self._state.components:  # otherwise they are in use, and the next checkpoint names them

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 from t4dm_daemon.core.ids import KEY_BYTES
+
+FEW: Final = 3
+"""Up to so many values are quicker looked for one by one."""
 
 
 def prefix_of(key: bytes) -> int:
@@ -46,3 +51,15 @@ class Lookup:
         which = np.repeat(np.arange(len(values)), counts)
         within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
         return self.rows[first[which] + within].astype(np.int64), which
+
+    def which(self, values: npt.NDArray[np.uint64]) -> list[int]:
+        """Return the positions in `values` of those that there are."""
+        ordered, rows = self.ordered, len(self.ordered)
+        if not rows:
+            return []
+        if len(values) <= FEW:
+            one_by_one = (int(ordered.searchsorted(value)) for value in values)
+            return [at for at, place in enumerate(one_by_one) if place < rows and ordered[place] == values[at]]
+        places = np.minimum(ordered.searchsorted(values), rows - 1)
+        found: list[int] = np.nonzero(ordered[places] == values)[0].tolist()
+        return found

@@ -2,9 +2,12 @@
 
 Purely physical: no reader of any moment sees a difference. Rows keep their order, so the newest version of an id
 is still found first; purged rows and links (`schema.PURGED`) are left out. The graph of the first segment, by far
-the largest where merging is worth its cost, is extended and not built again, unless rows of it go. A graph cannot
-lose rows, and building one again for each few that were purged would cost more than all merging: a segment with a
-graph keeps its purged rows, as invisible as before, until they are many or forgetting for good is asked for.
+the largest where merging is worth its cost, is extended and not built again, unless rows of it go. Where there is none
+to extend, none is built here: that takes minutes, in which many small segments may come, and they go first.
+
+A graph cannot lose rows, and building one again for each few that were purged would cost more than all merging: a
+segment with a graph keeps its purged rows, as invisible as before, until they are many or forgetting for good is asked
+for.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ class Merged:
 
     segment: Segment
     origins: list[Origin]
+    has_failed: bool
+    """There is no graph, though one was to be extended."""
 
 
 def plan(segments: Sequence[Segment], max_rows: int, *, forget: bool) -> list[list[Origin]]:
@@ -103,11 +108,11 @@ def merge(
         checkpoints.write_text(segment, merged_text(parts, pace=pace), pace=pace)
     else:
         checkpoints.build_text(segment, pace=pace)
-    if checkpoints.may_have_index(segment):
-        first = origins[0]
-        is_whole = first.segment.index is not None and len(first.rows) == first.segment.rows
-        segment.index = checkpoints.build_index(segment, first.segment if is_whole else None, pace=pace)
-    return Merged(segment, origins)
+    first = origins[0]
+    extends = first.segment.index is not None and len(first.rows) == first.segment.rows
+    if extends and checkpoints.may_have_index(segment):
+        segment.index = checkpoints.build_index(segment, first.segment, pace=pace)
+    return Merged(segment, origins, has_failed=extends and segment.index is None)
 
 
 def _source(origins: Sequence[Origin]) -> RowSource:

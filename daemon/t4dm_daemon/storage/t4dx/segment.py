@@ -195,6 +195,14 @@ class Segment(Component):
         found = zip(rows[same].tolist(), which[same].tolist(), strict=True)
         return [row for row, at in found if self.has_id(row, identifiers[at])]
 
+    def which_keys(self, prefixes: npt.NDArray[np.uint64]) -> list[int]:
+        """Return the positions of the keys, given by their prefixes, of which there may be rows."""
+        return self._by_key.which(prefixes)
+
+    def which_hashes(self, hashes: npt.NDArray[np.uint64]) -> list[int]:
+        """Return the positions of the content hashes of which there are rows."""
+        return self._by_hash.which(hashes)
+
     def rows_of_hash(self, content_hash: int) -> Sequence[int]:
         return [int(row) for row in self._by_hash.find(content_hash)]
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import msgpack
 import numpy as np
@@ -26,12 +26,13 @@ from t4dm_daemon.core.errors import (
     IdempotencyMismatchError,
     InvalidInputError,
 )
-from t4dm_daemon.core.ids import key_of
+from t4dm_daemon.core.ids import KEY_BYTES, key_of
 from t4dm_daemon.core.item import EDGE_TYPES, Edge
 from t4dm_daemon.storage.protocol import InsertResult, Outcome, Status, Token
 from t4dm_daemon.storage.t4dx.checkpoint import Capture
 from t4dm_daemon.storage.t4dx.component import Component
 from t4dm_daemon.storage.t4dx.edges import EdgeBlock
+from t4dm_daemon.storage.t4dx.lookup import prefixes_of
 from t4dm_daemon.storage.t4dx.memtable import Memtable
 from t4dm_daemon.storage.t4dx.schema import (
     ADDABLE,
@@ -55,6 +56,8 @@ from t4dm_daemon.storage.t4dx.schema import (
 from t4dm_daemon.storage.t4dx.segment import Segment
 from t4dm_daemon.storage.t4dx.wal_format import Record
 
+T = TypeVar("T")
+_Places = Mapping[T, Sequence[Component]]
 TOKEN_LIFE_US: Final = 24 * 3600 * 1_000_000
 ONLY_DUPLICATE: Final = 2
 UNCHANGED: Final = 3
@@ -103,6 +106,11 @@ class SpaceState:
         self.purged_before = int(counters.get("purged_before", UNBOUNDED))
         """Versions that ended at or before this time are gone: an earlier past cannot be told."""
         self._next_seq = int(counters.get("next_seq", 1))
+        self._by_key: _Places[bytes] = {}
+        self._by_hash: _Places[int] = {}
+        """Where the keys and content hashes of the command being applied may be, newest component first. A command of
+        a thousand rows looks once into each of a hundred segments, not a hundred thousand times. What is not in them
+        is looked for everywhere."""
         self._tokens: dict[bytes, _UsedToken] = {}
         self._tokens_dirty = False
         self._load_tokens(stored.get("tokens", ()))
@@ -122,7 +130,11 @@ class SpaceState:
     def apply(self, kind: int, time: int, meaning: Any) -> Any:
         """Apply one command. Raises DaemonError when it changes nothing."""
         if kind == INSERT:
-            return self._apply_insert(time, meaning)
+            try:
+                self._look_ahead(meaning)
+                return self._apply_insert(time, meaning)
+            finally:
+                self._by_key, self._by_hash = {}, {}
         if kind == UPDATE:
             return self._apply_update(meaning)
         if kind == DELETE:
@@ -159,6 +171,34 @@ class SpaceState:
             self._tokens[token.key] = _UsedToken(token.fingerprint, time, tuple(outcomes))
             self._tokens_dirty = True
         return InsertResult(tuple(outcomes), time)
+
+    def _look_ahead(self, command: Insert) -> None:
+        if not isinstance(self.components[0], Segment):  # they come first
+            return
+        keys = [row.key for row in command.rows]
+        for source, target, *_ in command.links:
+            keys += (key_of(source), key_of(target))
+        if not keys:
+            return
+        wanted = list(dict.fromkeys(keys))
+        prefixes = prefixes_of(np.frombuffer(b"".join(wanted), np.uint8).reshape(-1, KEY_BYTES))
+        self._by_key = self._places(wanted, lambda segment: segment.which_keys(prefixes))
+        hashes = list({row.given[_CONTENT_HASH] for row in command.rows if row.dedup} - {0})
+        if hashes:
+            values = np.array(hashes, np.uint64)
+            self._by_hash = self._places(hashes, lambda segment: segment.which_hashes(values))
+
+    def _places(self, wanted: Sequence[T], which: Callable[[Segment], list[int]]) -> _Places[T]:
+        """Return for each of several values the components that may have it, newest first."""
+        places: dict[T, list[Component]] = {one: [] for one in wanted}
+        for component in reversed(self.components):
+            if isinstance(component, Segment):
+                for at in which(component):
+                    places[wanted[at]].append(component)
+            else:
+                for found in places.values():
+                    found.append(component)
+        return places
 
     def _used(self, token: Token, time: int) -> _UsedToken | None:
         used = self._tokens.get(token.key)
@@ -407,7 +447,8 @@ class SpaceState:
 
     def _find(self, key: bytes) -> tuple[Component, int] | None:
         """Return where the newest version of a key is, open or not, but not purged."""
-        for component in reversed(self.components):
+        places = self._by_key.get(key)
+        for component in reversed(self.components) if places is None else places:
             for row in component.rows_of(key):
                 if not component.is_purged(row):
                     return component, row
@@ -441,7 +482,8 @@ class SpaceState:
         inserted: the answer must not depend on which component a row is in, for a replay finds it in another.
         """
         first: tuple[int, str, int] | None = None
-        for component in self.components:
+        places = self._by_hash.get(content_hash)
+        for component in self.components if places is None else places:
             for at in component.rows_of_hash(content_hash):
                 if not component.is_open(at) or component.numbers["expires_at"][at] <= now:
                     continue

@@ -25,6 +25,7 @@ from t4dm_daemon.core.ids import key_of
 from t4dm_daemon.core.item import Edge, Item
 from t4dm_daemon.storage.protocol import Deletion, EdgeChange, FieldUpdate, View
 from t4dm_daemon.storage.t4dx import T4DXEngine
+from t4dm_daemon.storage.t4dx.segment import Segment
 from tests.unit.storage.t4dx.items import vector, vectors, write
 
 Open = Callable[..., T4DXEngine]
@@ -486,3 +487,26 @@ def test_two_ids_with_one_key_are_refused_in_one_batch(engine: T4DXEngine) -> No
     with pytest.raises(InvalidInputError, match="have the same key"):
         engine.insert([write("hello"), write("b")], [Edge("b", OTHER, "CAUSES")])
     assert engine.scan(limit=1).total == 0
+
+
+def test_a_batch_looks_once_into_each_segment(open_engine: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = open_engine(merge_in_background=False)
+    for first in range(0, 40, 4):
+        engine.insert([write(f"i{n}", content=f"text {n}", content_hash=n + 1) for n in range(first, first + 4)])
+        engine.flush()
+    looks: list[bytes] = []
+    look = Segment.rows_of
+    monkeypatch.setattr(Segment, "rows_of", lambda self, key: looks.append(key) or look(self, key))
+
+    found = engine.insert(
+        [write(f"n{n}", dedup=True, content_hash=1000 + n) for n in range(200)]
+        + [write("i5", content="new"), write("n7", dedup=True, content_hash=8), write("i6", expected=1)],
+        [Edge("n0", "n1", "CAUSES"), Edge("i7", "n2", "CAUSES")],
+    ).outcomes
+
+    assert len(looks) < 20
+    assert {one.status for one in found[:200]} == {"created"}
+    assert [(one.id, one.status, one.version) for one in found[200:]] == [
+        ("i5", "updated", 2), ("i7", "duplicate", 1), ("i6", "updated", 2)
+    ]  # fmt: skip
+    assert [edge.target for edge in engine.edges("i7")] == ["n2"]

@@ -1,7 +1,7 @@
 """Reads over components: search and scan.
 
 Filters are evaluated first. Then, per component with m of n rows left: an exact scan of those rows when they
-are few (m <= max(2000, 20 % of n)), when there is no graph, or when it would take longer; else the graph is asked for
+are few (m <= 2000, or m < 20 % of n), when there is no graph, or when it would take longer; else the graph is asked for
 more rows than wanted, in proportion to n / m, and those that do not pass are dropped. Enough that pass among the
 nearest of all rows are the nearest of those that pass; too few, as when a filter leaves out the surroundings of the
 query, lead to the exact scan after all. Every candidate is scored again in double precision, so that order does not
@@ -41,6 +41,7 @@ ROWS_PER_EFFORT: Final = 16
 dimensions, 30,000 rows: 2.0 to 3.1 µs a unit (faiss, hnswlib), 0.15 to 0.19 µs a row. At 64 dimensions, 0.9 µs and
 0.01 µs: a graph pays later. Rows that pass a filter are gathered, which takes 3.5 times as long a row: scanning a fifth
 to a half of the rows costs about as much as all."""
+GATHERED_ROWS: Final = 512
 BLOCKS: Final = 16
 SHORTLIST: Final = 8
 TIE: Final = 2e-6
@@ -159,7 +160,7 @@ def nearest(
             return near
     if mask is not None and np.count_nonzero(mask) < GATHER_SHARE * rows:
         (chosen,) = np.nonzero(mask & (inverse > 0))
-        scores = (vectors[chosen] @ query) * inverse[chosen]
+        scores = _products(vectors, chosen, query) * inverse[chosen]
         return chosen[_near_top(scores, wanted)]
     scores = vectors[:rows] @ query
     scores *= inverse
@@ -168,6 +169,24 @@ def nearest(
     if component.has_bare_rows:
         scores[inverse == 0] = -np.inf
     return _near_top(scores, wanted)
+
+
+def _products(
+    vectors: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], query: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the dot products of some rows with the query.
+
+    Gathered in parts that stay in the processor's cache: all at once, they would go to memory and come back (measured:
+    40,000 rows of 384 dimensions 41 ms at once, 18 ms in parts).
+    """
+    products = np.empty(len(rows), np.float32)
+    part = np.empty((min(GATHERED_ROWS, len(rows)), vectors.shape[1]), np.float32)
+    for first in range(0, len(rows), GATHERED_ROWS):
+        some = rows[first : first + GATHERED_ROWS]
+        gathered = part[: len(some)]
+        np.take(vectors, some, axis=0, out=gathered, mode="clip")  # "raise" would gather into a copy
+        np.dot(gathered, query, out=products[first : first + len(some)])
+    return products
 
 
 def _with_vectors(component: Component, mask: Mask | None, inverse: npt.NDArray[np.float32]) -> Mask | None:
@@ -185,7 +204,7 @@ def _by_graph(
     be reached through them (measured: recall@10 .03 to .2 where the surroundings of the query are left out).
     """
     count = rows if mask is None else int(np.count_nonzero(mask))
-    if count <= max(EXACT_ROWS, EXACT_SHARE * rows):
+    if count <= EXACT_ROWS or count < EXACT_SHARE * rows:
         return None
     wanted = min(wanted, count)
     depth, deeper = OVERSAMPLING * wanted + 16, math.ceil(FILTER_OVERSAMPLING * wanted * rows / count)

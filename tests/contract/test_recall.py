@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from t4dm._backend import MemoryBackend
-from t4dm.sdk import NotFoundError, ValidationError
+from t4dm.sdk import ConflictError, NotFoundError, ValidationError
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm.sdk import recall_models as r
@@ -280,6 +281,36 @@ def test_memories_of_a_session_are_chained_in_the_order_they_came(backend: Memor
     assert chain == [("m0", "m1"), ("m1", "m2"), ("m2", "m3")]
 
 
+def test_owners_that_use_one_name_for_a_session_have_a_chain_each(backend: MemoryBackend, space: str) -> None:
+    for number in range(6):
+        owner = {"user_id": "ann"} if number % 2 else {"user_id": "bob", "namespace": ["x"]}
+        backend.store(m.StoreRequest(id=f"m{number}", content=f"t {number}", session_id="s", space=space, **owner))  # type: ignore[arg-type]
+
+    chain = [
+        (edge.source, edge.target)
+        for number in range(6)
+        for edge in backend.links(f"m{number}", direction="out", space=space)
+    ]
+
+    assert chain == [("m0", "m2"), ("m1", "m3"), ("m2", "m4"), ("m3", "m5")]
+
+
+def test_the_chain_of_a_session_does_not_fork_under_writers_at_once(backend: MemoryBackend, space: str) -> None:
+    def write(number: int) -> None:
+        backend.store(m.StoreRequest(id=f"m{number}", content=f"t {number}", session_id="s", embed=False, space=space))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+
+    ends = [
+        (edge.source, edge.target)
+        for number in range(40)
+        for edge in backend.links(f"m{number}", direction="out", space=space)
+    ]
+    assert len(ends) == 39
+    assert len({source for source, _ in ends}) == len({target for _, target in ends}) == 39
+
+
 def test_the_chain_goes_on_after_its_end_was_deleted(backend: MemoryBackend, space: str) -> None:
     for number in range(3):
         backend.store(m.StoreRequest(id=f"m{number}", content=f"turn {number}", session_id="s", space=space))
@@ -469,3 +500,31 @@ def test_a_strange_text_costs_no_more_than_its_length(backend: MemoryBackend, sp
     found = backend.search(m.SearchRequest(query="cat " + "\u201c" * 30_000, space=space, mode="lexical"))
 
     assert _ids(found) == ["strange"]
+
+
+def test_a_repeated_store_that_superseded_answers_as_before_when_the_old_one_is_gone(
+    backend: MemoryBackend, space: str
+) -> None:
+    backend.store(m.StoreRequest(id="old", content="she lives in Oslo", embed=False, space=space))
+    request = m.StoreRequest(content="she lives in Bergen", supersedes=["old"], embed=False, space=space)
+    first = backend.store(request, idempotency_key="move-1")
+    backend.delete("old", space=space)
+
+    assert backend.store(request, idempotency_key="move-1") == first
+    with pytest.raises(ConflictError) as refused:
+        backend.store(m.StoreRequest(content="another", supersedes=["old"], space=space), idempotency_key="move-1")
+    assert refused.value.code == "idempotency_mismatch"
+    assert backend.list(m.ListRequest(space=space)).total == 1
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_one_batch_cannot_write_a_memory_and_supersede_it(backend: MemoryBackend, space: str, is_there: bool) -> None:
+    if is_there:
+        backend.store(m.StoreRequest(id="a", content="first", embed=False, space=space))
+    records = [m.RecordIn(id="a", content="again", embed=False), m.RecordIn(id="b", content="b", supersedes=["a"])]
+
+    with pytest.raises(ValidationError, match="two requests") as refused:
+        backend.batch(m.BatchRequest(records=records, space=space))
+
+    assert refused.value.details["id"] == "a"
+    assert backend.list(m.ListRequest(space=space)).total == int(is_there)

@@ -1,6 +1,6 @@
 """What a new memory has to do with those that are there: links that are written with it, and how new it is.
 
-    TEMPORAL_BEFORE   from the memory of its session that was stored before it
+    TEMPORAL_BEFORE   from the memory of its session and owner that was stored before it
     SIMILAR_TO        to what says nearly the same (`diversity.says_the_same`), of the same owner and namespace
     novelty           1 - cosine to the nearest of these; τ(t) makes its importance of it (`core.temporal_gate`)
 
@@ -10,10 +10,12 @@ Links are optional: one whose other end is deleted meanwhile is left out, and th
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 from collections import OrderedDict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 import numpy as np
@@ -30,28 +32,49 @@ _MAX_TAILS: Final = 10_000
 _BLOCK: Final = 512
 """Rows of a batch compared with the others at once: bounds the memory it takes."""
 _OWNER: Final = ("user_id", "agent_id", "app_id")
+_TURNS: Final = 64
+"""Locks that all sessions share: two that meet in one only wait for each other."""
+Session = tuple[object, ...]
+"""A session's name and whose it is: of two owners that use one name, each has a chain of their own."""
 
 
 class SessionTails:
-    """The last memory of each session, found once and then kept. Thread-safe; `_lock` guards `_tails`."""
+    """The last memory of each session, found once and then kept. Thread-safe; `_lock` guards `_tails`.
+
+    Who reads the last memory and writes the one after it holds the session's turn meanwhile (`turns`): otherwise two
+    would follow one memory, and the chain fork.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tails: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._tails: OrderedDict[tuple[str, Session], str] = OrderedDict()
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
 
-    def last(self, space: str, session: str, backend: StorageBackend) -> str | None:
-        """Return the id of the memory that was stored last in a session, None for its first."""
+    @contextlib.contextmanager
+    def turns(self, space: str, items: Sequence[Item]) -> Iterator[None]:
+        """Let nobody else write to the sessions of these items."""
+        sessions = {_session_of(item) for item in items if item.session_id is not None}
+        with contextlib.ExitStack() as held:
+            for number in sorted({hash((space, session)) % _TURNS for session in sessions}):
+                held.enter_context(self._turns[number])
+            yield
+
+    def last(self, space: str, item: Item, backend: StorageBackend) -> str | None:
+        """Return the id of the memory that was stored last in an item's session, None for its first."""
+        session = _session_of(item)
         with self._lock:
             known = self._tails.get((space, session))
         if known is not None and backend.get([known])[0] is not None:
             return known
-        page = backend.scan(where=Leaf("session_id", "eq", session), descending=True, limit=1)
+        where = all_of(Leaf("session_id", "eq", item.session_id), _same_owner(item))
+        page = backend.scan(where=where, descending=True, limit=1)
         return page.items[0].id if page.items else None
 
-    def move(self, space: str, session: str, memory_id: str) -> None:
+    def move(self, space: str, item: Item, memory_id: str) -> None:
+        key = space, _session_of(item)
         with self._lock:
-            self._tails[space, session] = memory_id
-            self._tails.move_to_end((space, session))
+            self._tails[key] = memory_id
+            self._tails.move_to_end(key)
             while len(self._tails) > _MAX_TAILS:
                 self._tails.popitem(last=False)
 
@@ -61,6 +84,10 @@ class Associations:
 
     def __init__(self) -> None:
         self._tails = SessionTails()
+
+    def turns(self, space: str, items: Sequence[Item]) -> AbstractContextManager[None]:
+        """Let nobody else write to the sessions of these items: from `sequence` until `stored`."""
+        return self._tails.turns(space, items)
 
     def sequence(
         self,
@@ -76,17 +103,17 @@ class Associations:
         `named` are the ids that are stored even if their text is known.
         """
         links = []
-        tails: dict[str, str | None] = {}
+        tails: dict[Session, str | None] = {}
         told: set[int] = set()
         for item, new in zip(items, is_new, strict=True):
-            session = item.session_id
-            if session is None or not new:
+            if item.session_id is None or not new:
                 continue
             if item.id not in named and item.content_hash:
                 if item.content_hash in told:  # a duplicate of one before it: it will not be there
                     continue
                 told.add(item.content_hash)
-            before = tails[session] if session in tails else self._tails.last(space, session, backend)
+            session = _session_of(item)
+            before = tails[session] if session in tails else self._tails.last(space, item, backend)
             if before is not None and before != item.id:
                 links.append(Edge(before, item.id, "TEMPORAL_BEFORE"))
             tails[session] = item.id
@@ -96,7 +123,7 @@ class Associations:
         """Note what has become the last memory of its session."""
         for item, outcome in zip(items, outcomes, strict=True):
             if item.session_id is not None and outcome.status == "created":
-                self._tails.move(space, item.session_id, outcome.id)
+                self._tails.move(space, item, outcome.id)
 
     def likeness(
         self, items: Sequence[Item], chosen: Sequence[int], backend: StorageBackend
@@ -158,6 +185,10 @@ def gated(item: Item, novelty: float) -> Item:
 def _vector(item: Item) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     assert item.vector is not None
     return item.vector
+
+
+def _session_of(item: Item) -> Session:
+    return (item.session_id, *(getattr(item, column) for column in _OWNER), item.namespace)
 
 
 def _same_owner(item: Item) -> Filter | None:

@@ -209,6 +209,10 @@ class MemoryService:
         )
         for at, item in enumerate(fresh):
             _check_dimension(handle, item.vector, record=at)
+        _check_successions(given)
+        if token is not None and (before := handle.backend.answered(token)) is not None:
+            # What the write began with may be gone by now: its answer stays the same.
+            return handle, dataclasses.replace(before, outcomes=before.outcomes[: len(given)])
         deduplicated = [record.id is None and record.dedup == "exact" and not record.supersedes for record in given]
         known: set[int] | None = None
         times_named = Counter(ids)
@@ -254,18 +258,18 @@ class MemoryService:
                 writes += closing.values()
                 is_new = [at not in known and old is None for at, old in enumerate(there)]
                 named = {item.id for at, item in enumerate(items) if not deduplicated[at]}
-                chain = self._associations.sequence(handle.name, items, is_new, handle.backend, named=named)
-                links = [*ties, *chain]
                 try:
-                    result = handle.backend.insert(writes, edges, optional_edges=links, token=token)
+                    with self._associations.turns(handle.name, items):
+                        chain = self._associations.sequence(handle.name, items, is_new, handle.backend, named=named)
+                        result = handle.backend.insert(writes, edges, optional_edges=[*ties, *chain], token=token)
+                        result = dataclasses.replace(result, outcomes=result.outcomes[: len(given)])
+                        if not result.replayed:
+                            self._associations.stored(handle.name, items, result.outcomes)
                 except ConflictError as error:
                     if error.code != ConflictError.code or not (known or same or edges or on_conflict == "merge"):
                         raise
                     known = set()
                     continue
-            result = dataclasses.replace(result, outcomes=result.outcomes[: len(given)])
-            if not result.replayed:
-                self._associations.stored(handle.name, items, result.outcomes)
             self._touch_duplicates(handle, result, deduplicated)
             return handle, result
         raise ConflictError("these memories keep changing; try again")
@@ -631,6 +635,21 @@ def _untouched(record: m.RecordIn) -> frozenset[str]:
     """Return the learning state that a merging record does not give: what is stored stays, whoever changed it last."""
     given = record.model_fields_set | ({"expires_at"} if record.ttl_s is not None else set())
     return frozenset(MUTABLE_FIELDS) - given
+
+
+def _check_successions(given: Sequence[m.RecordIn]) -> None:
+    """Raise InvalidInputError when one batch writes a memory and supersedes it: which comes first, it does not say."""
+    written = {record.id: at for at, record in enumerate(given) if record.id is not None}
+    for at, record in enumerate(given):
+        for old in record.supersedes or ():
+            if old in written and written[old] != at:
+                raise InvalidInputError(
+                    f"memory {old!r} is superseded by record {at} and written by record {written[old]} of one batch: "
+                    "send them as two requests, in the order that is meant",
+                    field="supersedes",
+                    id=old,
+                    record=at,
+                )
 
 
 def _check_dimension(handle: SpaceHandle, vector: Vectors | None, **details: int) -> None:

@@ -278,6 +278,14 @@ class StorageBackend(Protocol):
         """
         ...
 
+    def answered(self, token: Token) -> InsertResult | None:
+        """Return what the insert with this token was answered, None when there was none in the last 24 hours.
+
+        Raises:
+            IdempotencyMismatchError: The token was used with another fingerprint.
+        """
+        ...
+
     def get(self, ids: Sequence[str], *, view: View = PRESENT, with_vectors: bool = False) -> list[Item | None]:
         """Return the visible version of each id, None where there is none; `vector` only if asked for."""
         ...

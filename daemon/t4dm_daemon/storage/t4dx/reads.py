@@ -22,11 +22,13 @@ from t4dm_daemon.storage.protocol import (
     PRESENT,
     Direction,
     Group,
+    InsertResult,
     Nearby,
     Order,
     Page,
     Reached,
     Scored,
+    Token,
     View,
 )
 from t4dm_daemon.storage.t4dx import graph, query
@@ -239,6 +241,11 @@ class Reads(ABC):
             return None  # 0 stands for no hash
         found = self._state.current_with_hash(content_hash, self._clock.now(), valid=(valid_from, valid_to))
         return None if found is None else found[0]
+
+    def answered(self, token: Token) -> InsertResult | None:
+        """Return what the insert with this token was answered. See `StorageBackend.answered`."""
+        self._require_open()
+        return self._state.answered(token, self._clock.now())
 
     def history(self, item_id: str, *, with_vectors: bool = False) -> list[Item]:
         """Return every version of an id, oldest first; empty when it was never stored."""

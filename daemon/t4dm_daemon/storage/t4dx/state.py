@@ -149,8 +149,8 @@ class SpaceState:
 
     def _apply_insert(self, time: int, command: Insert) -> InsertResult:
         token, rows, links = command.token, command.rows, command.links
-        if token is not None and (used := self._used(token, time)) is not None:
-            return InsertResult(used.outcomes, used.time, replayed=True)
+        if token is not None and (answer := self.answered(token, time)) is not None:
+            return answer
         plan = self._plan(rows, time)
         links = self._present_links(rows, plan, links)
         outcomes: list[Outcome] = []
@@ -200,13 +200,14 @@ class SpaceState:
                     found.append(component)
         return places
 
-    def _used(self, token: Token, time: int) -> _UsedToken | None:
+    def answered(self, token: Token, time: int) -> InsertResult | None:
+        """Return what the insert with this token was answered, None when there was none. Raises when it was another."""
         used = self._tokens.get(token.key)
         if used is None or time - used.time > TOKEN_LIFE_US:
             return None
         if used.fingerprint != token.fingerprint:
             raise IdempotencyMismatchError("this idempotency key was used with another request; take a new one")
-        return used
+        return InsertResult(used.outcomes, used.time, replayed=True)
 
     def _plan(self, rows: Sequence[Row], time: int) -> list[tuple[str, int] | None]:
         """Return per row None, or the id and version that it duplicates. Changes nothing.

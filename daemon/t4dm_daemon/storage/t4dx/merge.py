@@ -32,6 +32,8 @@ from t4dm_daemon.storage.t4dx.text_index import merged as merged_text
 _CHUNK_ROWS: Final = 4096
 KEPT_PURGED_SHARE: Final = 0.2
 """A graph is built again when more of its rows than this are purged: as when a policy has a segment rewritten."""
+EXTENDED_SHARE: Final = 1 / 3
+"""A graph of a smaller share of the rows is left behind: extending it takes as long as building one, and that waits."""
 Rows = npt.NDArray[np.int64]
 
 
@@ -110,6 +112,7 @@ def merge(
         checkpoints.build_text(segment, pace=pace)
     first = origins[0]
     extends = first.segment.index is not None and len(first.rows) == first.segment.rows
+    extends = extends and len(first.rows) >= EXTENDED_SHARE * segment.rows
     if extends and checkpoints.may_have_index(segment):
         segment.index = checkpoints.build_index(segment, first.segment, pace=pace)
     return Merged(segment, origins, has_failed=extends and segment.index is None)

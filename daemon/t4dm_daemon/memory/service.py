@@ -197,6 +197,7 @@ class MemoryService:
         self, space: str, given: Sequence[m.RecordIn], on_conflict: m.OnConflict, token: Token | None, *, bulk: bool
     ) -> tuple[SpaceHandle, InsertResult]:
         ids = [record.id if record.id is not None else new_id() for record in given]
+        _check_successions(given)
         now = time.time_ns() // 1000
         fresh = [_fresh(record, ids[at], now, at) for at, record in enumerate(given)]
         handle = self.spaces.open_or_create(
@@ -209,7 +210,6 @@ class MemoryService:
         )
         for at, item in enumerate(fresh):
             _check_dimension(handle, item.vector, record=at)
-        _check_successions(given)
         if token is not None and (before := handle.backend.answered(token)) is not None:
             # What the write began with may be gone by now: its answer stays the same.
             return handle, dataclasses.replace(before, outcomes=before.outcomes[: len(given)])

@@ -22,7 +22,8 @@ from t4dm_daemon.core.errors import (
     StorageError,
     StorageLockedError,
 )
-from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database
+from t4dm_daemon.storage.t4dx import FORMAT_VERSION, Database, wal
+from t4dm_daemon.storage.t4dx.fs import FileSystem
 from tests.crash.files import SteppedFileSystem
 from tests.unit.storage.t4dx.items import UnsyncedFileSystem, vector, write
 
@@ -257,6 +258,38 @@ def test_a_store_whose_directory_goes_away_says_so_and_takes_no_more_writes(tmp_
     assert problem.file == str(root / "LOCK")
     database.close()
     assert not root.exists()
+
+
+def test_a_store_that_another_was_put_in_place_of_takes_no_more_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "store"
+    with Database(root, merge_in_background=False) as database:
+        engine = database.create_space("notes")
+        engine.insert([write("a")])
+        root.rename(tmp_path / "elsewhere")
+        shutil.copytree(tmp_path / "elsewhere", root)
+
+        monkeypatch.setattr(wal, "LOOK_EVERY_S", -1.0)  # a second has passed
+
+        with pytest.raises(StorageError, match="removed or moved while the store was open"):
+            engine.insert([write("b")])
+        assert engine.get(["b"]) == [None]
+
+
+def test_writes_do_not_look_at_the_file_that_they_go_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Path] = []
+    is_named = FileSystem.is_named
+    monkeypatch.setattr(
+        FileSystem, "is_named", lambda self, descriptor, path: looks.append(path) or is_named(self, descriptor, path)
+    )
+    monkeypatch.setattr(wal, "LOOK_EVERY_S", 3600.0)
+    with Database(tmp_path / "store", merge_in_background=False) as database:
+        engine = database.create_space("notes")
+        for number in range(20):
+            engine.insert([write(f"n{number}")])
+
+        assert len([path for path in looks if path.suffix == ".wal"]) <= 1
 
 
 @pytest.mark.parametrize("name", ["FORMAT", "CATALOG", "spaces/1/CURRENT", "spaces/1/MANIFEST-", "spaces/1/wal/"])

@@ -140,7 +140,7 @@ class Associations:
         groups: dict[tuple[object, ...], list[int]] = {}
         for at in chosen:
             item = items[at]
-            groups.setdefault((item.user_id, item.agent_id, item.app_id, item.namespace), []).append(at)
+            groups.setdefault(_owner_of(item), []).append(at)
         for members in groups.values():
             vectors = np.stack([unit(_vector(items[at])) for at in members])
             there = backend.near(vectors, least=NEAR_DUPLICATE, limit=MAX_ALIKE, where=_same_owner(items[members[0]]))
@@ -187,8 +187,13 @@ def _vector(item: Item) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return item.vector
 
 
+def _owner_of(item: Item) -> tuple[object, ...]:
+    """Return what two items have in common when `_same_owner` of one passes the other."""
+    return (*(getattr(item, column) for column in _OWNER), item.namespace)
+
+
 def _session_of(item: Item) -> Session:
-    return (item.session_id, *(getattr(item, column) for column in _OWNER), item.namespace)
+    return (item.session_id, *_owner_of(item))
 
 
 def _same_owner(item: Item) -> Filter | None:

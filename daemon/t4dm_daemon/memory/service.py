@@ -212,7 +212,7 @@ class MemoryService:
             _check_dimension(handle, item.vector, record=at)
         if token is not None and (before := handle.backend.answered(token)) is not None:
             # What the write began with may be gone by now: its answer stays the same.
-            return handle, dataclasses.replace(before, outcomes=before.outcomes[: len(given)])
+            return handle, _answer(before, given)
         deduplicated = [record.id is None and record.dedup == "exact" and not record.supersedes for record in given]
         known: set[int] | None = None
         times_named = Counter(ids)
@@ -262,7 +262,7 @@ class MemoryService:
                     with self._associations.turns(handle.name, items):
                         chain = self._associations.sequence(handle.name, items, is_new, handle.backend, named=named)
                         result = handle.backend.insert(writes, edges, optional_edges=[*ties, *chain], token=token)
-                        result = dataclasses.replace(result, outcomes=result.outcomes[: len(given)])
+                        result = _answer(result, given)
                         if not result.replayed:
                             self._associations.stored(handle.name, items, result.outcomes)
                 except ConflictError as error:
@@ -635,6 +635,11 @@ def _untouched(record: m.RecordIn) -> frozenset[str]:
     """Return the learning state that a merging record does not give: what is stored stays, whoever changed it last."""
     given = record.model_fields_set | ({"expires_at"} if record.ttl_s is not None else set())
     return frozenset(MUTABLE_FIELDS) - given
+
+
+def _answer(result: InsertResult, given: Sequence[m.RecordIn]) -> InsertResult:
+    """Return what became of the records given, without the memories that were ended with them."""
+    return dataclasses.replace(result, outcomes=result.outcomes[: len(given)])
 
 
 def _check_successions(given: Sequence[m.RecordIn]) -> None:

@@ -58,8 +58,7 @@ class Lookup:
         if not rows:
             return []
         if len(values) <= FEW:
-            one_by_one = (int(ordered.searchsorted(value)) for value in values)
-            return [at for at, place in enumerate(one_by_one) if place < rows and ordered[place] == values[at]]
-        places = np.minimum(ordered.searchsorted(values), rows - 1)
-        found: list[int] = np.nonzero(ordered[places] == values)[0].tolist()
+            places = [min(int(ordered.searchsorted(value)), rows - 1) for value in values]
+            return [at for at, place in enumerate(places) if ordered[place] == values[at]]
+        found: list[int] = np.nonzero(ordered[np.minimum(ordered.searchsorted(values), rows - 1)] == values)[0].tolist()
         return found

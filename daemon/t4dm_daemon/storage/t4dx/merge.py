@@ -111,9 +111,9 @@ def merge(
     else:
         checkpoints.build_text(segment, pace=pace)
     first = origins[0]
-    extends = first.segment.index is not None and len(first.rows) == first.segment.rows
-    extends = extends and len(first.rows) >= EXTENDED_SHARE * segment.rows
-    if extends and checkpoints.may_have_index(segment):
+    is_whole = first.segment.index is not None and len(first.rows) == first.segment.rows
+    extends = is_whole and len(first.rows) >= EXTENDED_SHARE * segment.rows
+    if extends:
         segment.index = checkpoints.build_index(segment, first.segment, pace=pace)
     return Merged(segment, origins, has_failed=extends and segment.index is None)
 

@@ -245,7 +245,7 @@ class Reads(ABC):
     def answered(self, token: Token) -> InsertResult | None:
         """Return what the insert with this token was answered. See `StorageBackend.answered`."""
         self._require_open()
-        return self._state.answered(token, self._clock.now())
+        return self._state.tokens.answered(token, self._clock.now())
 
     def history(self, item_id: str, *, with_vectors: bool = False) -> list[Item]:
         """Return every version of an id, oldest first; empty when it was never stored."""

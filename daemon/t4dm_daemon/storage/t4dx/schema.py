@@ -80,7 +80,7 @@ _learned_of = operator.attrgetter(*LEARNED)
 
 
 class Row(NamedTuple):
-    """A write, ready to be applied. A tuple, which is made in a sixth of the time of a dataclass."""
+    """A write, ready to be applied. A tuple: it is made in a fifth of the time of a frozen dataclass."""
 
     id: str
     key: bytes

@@ -10,9 +10,9 @@ The engine's apply lock guards every field and method, but for readers: they tak
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections import deque
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgpack
@@ -23,12 +23,11 @@ from t4dm_daemon.core.errors import (
     ConflictError,
     CorruptionError,
     DimensionMismatchError,
-    IdempotencyMismatchError,
     InvalidInputError,
 )
 from t4dm_daemon.core.ids import KEY_BYTES, key_of
 from t4dm_daemon.core.item import EDGE_TYPES, Edge
-from t4dm_daemon.storage.protocol import InsertResult, Outcome, Status, Token
+from t4dm_daemon.storage.protocol import InsertResult, Outcome, Status
 from t4dm_daemon.storage.t4dx.checkpoint import Capture
 from t4dm_daemon.storage.t4dx.component import Component
 from t4dm_daemon.storage.t4dx.edges import EdgeBlock
@@ -54,11 +53,11 @@ from t4dm_daemon.storage.t4dx.schema import (
     unpack_blob,
 )
 from t4dm_daemon.storage.t4dx.segment import Segment
+from t4dm_daemon.storage.t4dx.tokens import Tokens
 from t4dm_daemon.storage.t4dx.wal_format import Record
 
 T = TypeVar("T")
 _Places = Mapping[T, Sequence[Component]]
-TOKEN_LIFE_US: Final = 24 * 3600 * 1_000_000
 ONLY_DUPLICATE: Final = 2
 UNCHANGED: Final = 3
 _CREATED_AT: Final = GIVEN.index("created_at")
@@ -66,13 +65,6 @@ _CONTENT_HASH: Final = GIVEN.index("content_hash")
 _VALID_FROM: Final = GIVEN.index("valid_from")
 _VALID_TO: Final = GIVEN.index("valid_to")
 _EXPIRES_AT: Final = LEARNED.index("expires_at")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _UsedToken:
-    fingerprint: bytes
-    time: int
-    outcomes: tuple[Outcome, ...]
 
 
 class SpaceState:
@@ -111,9 +103,7 @@ class SpaceState:
         """Where the keys and content hashes of the command being applied may be, newest component first. A command of
         a thousand rows looks once into each of a hundred segments, not a hundred thousand times. What is not in them
         is looked for everywhere."""
-        self._tokens: dict[bytes, _UsedToken] = {}
-        self._tokens_dirty = False
-        self._load_tokens(stored.get("tokens", ()))
+        self.tokens = Tokens(stored.get("tokens", ()))
         for source, target, code, weight, created_at in stored.get("edges", ()):
             edge = Edge(source, target, EDGE_TYPES[code], weight, created_at)
             self.memtable.links.append(edge, created_at, min(created_at, self.moment))
@@ -129,12 +119,14 @@ class SpaceState:
 
     def apply(self, kind: int, time: int, meaning: Any) -> Any:
         """Apply one command. Raises DaemonError when it changes nothing."""
+        try:
+            return self._apply(kind, time, meaning)
+        finally:
+            self._by_key, self._by_hash = {}, {}
+
+    def _apply(self, kind: int, time: int, meaning: Any) -> Any:
         if kind == INSERT:
-            try:
-                self._look_ahead(meaning)
-                return self._apply_insert(time, meaning)
-            finally:
-                self._by_key, self._by_hash = {}, {}
+            return self._apply_insert(time, meaning)
         if kind == UPDATE:
             return self._apply_update(meaning)
         if kind == DELETE:
@@ -149,8 +141,12 @@ class SpaceState:
 
     def _apply_insert(self, time: int, command: Insert) -> InsertResult:
         token, rows, links = command.token, command.rows, command.links
-        if token is not None and (answer := self.answered(token, time)) is not None:
+        if token is not None and (answer := self.tokens.answered(token, time)) is not None:
             return answer
+        ends = (key_of(end) for link in links for end in link[:2])
+        self._look_for(
+            itertools.chain((row.key for row in rows), ends), (row.given[_CONTENT_HASH] for row in rows if row.dedup)
+        )
         plan = self._plan(rows, time)
         links = self._present_links(rows, plan, links)
         outcomes: list[Outcome] = []
@@ -168,25 +164,22 @@ class SpaceState:
             created = time if created_at == UNBOUNDED else created_at
             self.memtable.links.append(Edge(source, target, EDGE_TYPES[code], weight), created, time)
         if token is not None:
-            self._tokens[token.key] = _UsedToken(token.fingerprint, time, tuple(outcomes))
-            self._tokens_dirty = True
+            self.tokens.use(token, time, outcomes)
         return InsertResult(tuple(outcomes), time)
 
-    def _look_ahead(self, command: Insert) -> None:
-        if not isinstance(self.components[0], Segment):  # they come first
+    def _look_for(self, keys: Iterable[bytes], hashes: Iterable[int] = ()) -> None:
+        """Find out where the keys and content hashes of a command may be."""
+        if not isinstance(self.components[0], Segment):  # segments come first
             return
-        keys = [row.key for row in command.rows]
-        for source, target, *_ in command.links:
-            keys += (key_of(source), key_of(target))
-        if not keys:
-            return
-        wanted = list(dict.fromkeys(keys))
+        wanted, known = list(dict.fromkeys(keys)), list(set(hashes) - {0})
         prefixes = prefixes_of(np.frombuffer(b"".join(wanted), np.uint8).reshape(-1, KEY_BYTES))
-        self._by_key = self._places(wanted, lambda segment: segment.which_keys(prefixes))
-        hashes = list({row.given[_CONTENT_HASH] for row in command.rows if row.dedup} - {0})
-        if hashes:
-            values = np.array(hashes, np.uint64)
-            self._by_hash = self._places(hashes, lambda segment: segment.which_hashes(values))
+        values = np.array(known, np.uint64)
+        self._by_key = self._places(wanted, lambda segment: segment.which_keys(prefixes)) if wanted else {}
+        self._by_hash = self._places(known, lambda segment: segment.which_hashes(values)) if known else {}
+
+    def _look_for_named(self, names: Sequence[Name]) -> None:
+        if len(names) > 1:  # one is found as soon one by one
+            self._look_for(_key(name) for name in names)
 
     def _places(self, wanted: Sequence[T], which: Callable[[Segment], list[int]]) -> _Places[T]:
         """Return for each of several values the components that may have it, newest first."""
@@ -199,15 +192,6 @@ class SpaceState:
                 for found in places.values():
                     found.append(component)
         return places
-
-    def answered(self, token: Token, time: int) -> InsertResult | None:
-        """Return what the insert with this token was answered, None when there was none. Raises when it was another."""
-        used = self._tokens.get(token.key)
-        if used is None or time - used.time > TOKEN_LIFE_US:
-            return None
-        if used.fingerprint != token.fingerprint:
-            raise IdempotencyMismatchError("this idempotency key was used with another request; take a new one")
-        return InsertResult(used.outcomes, used.time, replayed=True)
 
     def _plan(self, rows: Sequence[Row], time: int) -> list[tuple[str, int] | None]:
         """Return per row None, or the id and version that it duplicates. Changes nothing.
@@ -314,6 +298,7 @@ class SpaceState:
 
     def _apply_update(self, changes: Sequence[Any]) -> list[bool]:
         done = []
+        self._look_for_named([name for name, *_ in changes])
         for name, values, increments in changes:
             found = self._find_named(name)
             if found is None or not found[0].is_open(found[1]):
@@ -333,6 +318,7 @@ class SpaceState:
 
     def _apply_delete(self, time: int, targets: Sequence[Any]) -> list[bool]:
         done = []
+        self._look_for_named([name for name, _ in targets])
         for name, expected in targets:
             found = self._find_named(name)
             if found is None or not found[0].is_open(found[1]):
@@ -511,11 +497,9 @@ class SpaceState:
         for component in changed:
             component.mark_saved()
         state = None
-        if self._tokens_dirty or self.is_outdated:
-            oldest = self.moment - TOKEN_LIFE_US
-            self._tokens = {key: used for key, used in self._tokens.items() if used.time >= oldest}
-            state = {"tokens": self._dump_tokens()}
-            self._tokens_dirty = self.is_outdated = False
+        if self.tokens.is_dirty or self.is_outdated:
+            state = {"tokens": self.tokens.dump(self.moment)}
+            self.is_outdated = False
         counters = {
             "dimension": self.dimension,
             "next_seq": self._next_seq,
@@ -531,7 +515,7 @@ class SpaceState:
             for component in capture.changed:
                 became.get(component, component).mark_saved(saved=False)
             if capture.state is not None:
-                self._tokens_dirty = True
+                self.tokens.is_dirty = True
         self.captures.clear()
         self.captured_lsn = min(lsn, self.applied_lsn - 1)
 
@@ -550,16 +534,6 @@ class SpaceState:
 
     def count_links(self) -> int:
         return sum(component.edges.count_open() for component in self.components)
-
-    def _dump_tokens(self) -> list[Any]:
-        return [
-            (key, used.fingerprint, used.time, [(one.id, one.status, one.version) for one in used.outcomes])
-            for key, used in self._tokens.items()
-        ]
-
-    def _load_tokens(self, rows: Sequence[Any]) -> None:
-        for key, fingerprint, time, outcomes in rows:
-            self._tokens[key] = _UsedToken(fingerprint, time, tuple(Outcome(*one) for one in outcomes))
 
 
 def _key(name: Name) -> bytes:

@@ -188,7 +188,7 @@ def pack(analyzer: Analyzer, arrays: dict[str, npt.NDArray[Any]]) -> list[bytes 
 def read(
     analyzer: Analyzer, text_of: Callable[[int], str], rows: int, *, pace: Callable[[], None] = lambda: None
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return what `pack` takes for texts that nobody has asked for yet: a third of the work of letting an index grow.
+    """Return what `pack` takes for texts that nobody has asked for yet: less work than letting an index grow.
 
     Args:
         analyzer: Cuts the texts into terms.
@@ -205,11 +205,11 @@ def read(
             found.extend([numbers.setdefault(term, len(numbers)) for term in terms])
         pace()
     counted = np.array(lengths, np.int64)
-    pairs = np.array(found, np.int64) * max(1, rows) + np.repeat(np.arange(rows), counted)
+    pairs = np.array(found, np.int64) * rows + np.repeat(np.arange(rows), counted)
     pace()
     each, counts = np.unique(pairs, return_counts=True)
-    names = [term.encode() for term in numbers]
-    return _ordered(names, each // max(1, rows), each % max(1, rows), np.minimum(counts, MAX_COUNT), counted)
+    terms_of, rows_of = np.divmod(each, max(1, rows))
+    return _ordered([term.encode() for term in numbers], terms_of, rows_of, np.minimum(counts, MAX_COUNT), counted)
 
 
 def merged(

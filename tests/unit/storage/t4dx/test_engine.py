@@ -510,3 +510,21 @@ def test_a_batch_looks_once_into_each_segment(open_engine: Open, monkeypatch: py
         ("i5", "updated", 2), ("i7", "duplicate", 1), ("i6", "updated", 2)
     ]  # fmt: skip
     assert [edge.target for edge in engine.edges("i7")] == ["n2"]
+
+
+@pytest.mark.parametrize("call", ["update_fields", "delete"])
+def test_a_batch_of_changes_looks_once_into_each_segment(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    engine = open_engine(merge_in_background=False)
+    for first in range(0, 40, 4):
+        engine.insert([write(f"i{n}") for n in range(first, first + 4)])
+        engine.flush()
+    looks: list[bytes] = []
+    look = Segment.rows_of
+    monkeypatch.setattr(Segment, "rows_of", lambda self, key: looks.append(key) or look(self, key))
+    names = ["i1", "none", "i39", *(f"none {n}" for n in range(100))]
+    given: list[Any] = [FieldUpdate(one, {"kappa": 0.5}) if call == "update_fields" else Deletion(one) for one in names]
+
+    assert getattr(engine, call)(given) == [True, False, True, *([False] * 100)]
+    assert len(looks) == 2

@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt client/t4dm/_version.py
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all crash dev check fmt bench bench-store bench-1m bench-quality schemas clean
+.PHONY: help run test test-slow test-all crash record dev check fmt bench bench-store bench-1m bench-quality schemas clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -19,8 +19,10 @@ run: $(VENV)/.daemon ## Start the daemon, remember a conversation, ask about it,
 test: $(VENV)/.test ## Run the tests (fast ones; `make test-all` runs every one)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-all: $(VENV)/.test ## Run every test, slow ones too
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "" $(ARGS)
+test-slow: $(VENV)/.test ## Run the tests that `test` leaves out: minutes each
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow $(ARGS)
+
+test-all: test test-slow ## Run every test
 
 dev: $(VENV)/.created ## Set up only; EXTRAS=all for every framework
 	$(PIP) --editable ".[$(EXTRAS)]"
@@ -40,6 +42,9 @@ check: $(VENV)/.check ## Lint, layers, types, generated files
 fmt: $(VENV)/.check ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+record: $(VENV)/.test ## Record anew what adapters and daemon say to each other (NAMES: some of them)
+	$(BIN)/python -m tests.contract.frameworks.recorded $(NAMES)
 
 bench: $(VENV)/.test ## Measure the store, the embedder and the daemon against their limits
 	$(BIN)/python -m tests.bench $(ARGS)

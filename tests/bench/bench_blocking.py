@@ -2,9 +2,10 @@
 
     python -m tests.bench blocking [--items N]
 
-The same reads and writes are timed idle, then beside: a merge of everything with its graph; a stream of bulk
-inserts with its flushes and merges in the background. Aim: the p99 of reads at most 3 times that of idle. An idle
-neighbour that only computes (numpy, without the interpreter's lock) shows what a second busy core costs by itself.
+The same reads and writes are timed idle, then beside: flushes of a full memtable; a merge of everything with its
+graph; a stream of bulk inserts with its flushes and merges in the background. Aim: the p99 of reads at most 3 times
+that of idle. A neighbour that only computes (numpy, without the interpreter's lock) shows what a second busy core
+costs by itself; one that counts (Python) what sharing the interpreter costs, whatever the store does.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from tests.bench.report import Table, percentiles
 
 DIMENSION = 384
 SEED = 7
+FLUSHES = 8
+FLUSH_ROWS = 9_999
+"""One less than what would flush by itself."""
 COLUMNS = ("beside", "operation", "p50 ms", "p99 ms", "p99 / idle p99", "rounds")
 
 
@@ -83,6 +87,13 @@ def main(arguments: Sequence[str]) -> None:
         while not stop.is_set():
             vectors @ vectors[0]
 
+    def count(stop: threading.Event) -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    def flush(stop: threading.Event) -> None:
+        engine.flush()
+
     def merge(stop: threading.Event) -> None:
         engine.compact(everything=True)
 
@@ -103,6 +114,13 @@ def main(arguments: Sequence[str]) -> None:
 
         idle = measured(lambda: True)
         found = {"nothing": idle, "a computing neighbour": _beside(compute, measured)}
+        found["a counting neighbour"] = _beside(count, measured)
+        found["flushing"] = {name: [] for name in idle}
+        for again in range(FLUSHES):
+            chosen = np.arange(FLUSH_ROWS) % len(vectors)
+            engine.insert(_items(vectors[chosen], 2_000_000 + again * FLUSH_ROWS))
+            for name, seconds in _beside(flush, measured).items():
+                found["flushing"][name] += seconds
         found["merging everything, with a graph"] = _beside(merge, measured)
         engine.close()
         engine = T4DXEngine(Path(directory) / "space", ann_min_rows=20_000)

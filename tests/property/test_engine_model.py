@@ -467,5 +467,11 @@ def _assert_same(item: Item | None, version: Item | None, *, is_past: bool) -> N
     assert left == right
 
 
-TestEngineBesideModel = EngineBesideModel.TestCase
-TestEngineBesideModel.settings = settings(max_examples=100, stateful_step_count=25, deadline=None, derandomize=True)
+class TestEngineBesideModel(EngineBesideModel.TestCase):
+    settings = settings(max_examples=30, stateful_step_count=25, deadline=None, derandomize=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+class TestEngineBesideModelForLong(EngineBesideModel.TestCase):
+    settings = settings(max_examples=150, stateful_step_count=30, deadline=None, derandomize=True)

@@ -284,11 +284,21 @@ def _same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and left == right
 
 
-TestService = ServiceMachine.TestCase
-TestService.settings = settings(
-    max_examples=60,
-    derandomize=True,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def _examples(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+class TestService(ServiceMachine.TestCase):
+    settings = _examples(20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+class TestServiceForLong(ServiceMachine.TestCase):
+    settings = _examples(100)

@@ -153,6 +153,7 @@ def run(rows: int = 10_000, texts: int = 600) -> None:
                 daemon.wait_ready()
             health.row("the model loads", *pinger.summary())
             _measure(daemon, vectors, rows)
+            _measure_beside_load(daemon, vectors)
             _measure_import(daemon, cache, _sentences(texts, rng), health)
             health.print()
         finally:
@@ -213,6 +214,50 @@ def _measure(daemon: Daemon, vectors: np.ndarray, rows: int) -> None:
             table.row(f"durable store, T4DMClient × {clients}", *percentiles(times), rate, "")
         table.row("batch of 500, T4DMClient × 1", None, None, rows / loaded, "items per second")
         table.print()
+
+
+def _measure_beside_load(daemon: Daemon, vectors: np.ndarray) -> None:
+    """Time searches and stores while another connection loads batches of 500 without a pause."""
+    bodies = [
+        m.BatchRequest(
+            records=[
+                m.RecordIn(id=f"l{n}", content=f"row {n}", vector=vectors[n].tobytes()) for n in range(at, at + 500)
+            ],
+            space="load",
+        )
+        .model_dump_json(exclude_unset=True)
+        .encode()
+        for at in range(0, 5000, 500)
+    ]
+    stop = threading.Event()
+
+    def load() -> None:
+        connection = RawConnection(daemon.url)
+        while not stop.is_set():
+            for body in bodies:
+                connection.request("POST", "/api/v1/memory/batch", body)
+        connection.close()
+
+    table = Table("Beside a load of batches of 500", ("operation", "alone p50 ms", "p99 ms", "beside p50 ms", "p99 ms"))
+    question = m.SearchRequest(vector=vectors[0].tobytes(), space="bench").model_dump_json(exclude_unset=True).encode()
+    raw = RawConnection(daemon.url)
+    calls: dict[str, Callable[[int], object]] = {
+        "GET /healthz": lambda _: raw.request("GET", "/healthz"),
+        "search": lambda _: raw.request("POST", "/api/v1/memory/search", question),
+        "durable store": lambda at: raw.request(
+            "POST", "/api/v1/memory/store", _record(at, vectors[at]).model_dump_json(exclude_unset=True).encode()
+        ),
+    }
+    alone = {name: percentiles(_timed(call, 200)) for name, call in calls.items()}
+    loader = threading.Thread(target=load)
+    loader.start()
+    beside = {name: percentiles(_timed(call, 200)) for name, call in calls.items()}
+    stop.set()
+    loader.join()
+    raw.close()
+    for name in calls:
+        table.row(name, *alone[name], *beside[name])
+    table.print()
 
 
 def _measure_import(daemon: Daemon, cache: Path, texts: list[str], health: Table) -> None:

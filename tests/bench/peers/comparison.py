@@ -69,7 +69,7 @@ ROWS: Final = (
     _times("filter 1 %, metadata", "filter_1"),
     _times("filter 10 %, metadata", "filter_10"),
     _times("filter 10 %, label column", "filter_10_label"),
-    _times("filter 20 %, metadata", "filter_20"),
+    _times("filter 21 %, metadata", "filter_21"),
     _times("filter 50 %, metadata", "filter_50"),
     _times("time range 10 %", "time_10"),
     _times("get by id", "get"),

@@ -84,16 +84,20 @@ class Pace:
     Args:
         stops: Any of them set stops it.
         rest: Share of the time in which it rests, in [0, 1): 0.5 works half of the time.
+        is_awaited: Says whether somebody waits for it, and it should not rest.
     """
 
-    def __init__(self, *stops: threading.Event | None, rest: float = 0.0) -> None:
+    def __init__(
+        self, *stops: threading.Event | None, rest: float = 0.0, is_awaited: Callable[[], bool] = lambda: False
+    ) -> None:
         self._stops = [one for one in stops if one is not None]
         self._rest = rest
+        self._is_awaited = is_awaited
         self._since = time.monotonic()
 
     def __call__(self) -> None:
         """Rest a little, in proportion to the work since the last call. Raises InterruptedError when stopped."""
-        if self._rest and self._stops:
+        if self._rest and self._stops and not self._is_awaited():
             worked = time.monotonic() - self._since
             self._stops[0].wait(min(1.0, worked * self._rest / (1.0 - self._rest)))
             self._since = time.monotonic()

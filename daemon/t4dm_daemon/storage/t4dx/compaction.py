@@ -7,10 +7,11 @@ ordinary inserts, forgotten items as deletions and purges) and then has the segm
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 REST: Final = 0.3
 """Share of the time in which work in the background rests."""
+LOOK_EVERY_S: Final = 0.25
+"""How soon one who waits for work in the background learns that waiting was cancelled."""
 MAX_LEVEL: Final = 2
 
 
@@ -109,7 +112,8 @@ class CompactionReport:
 class Compactor:
     """Merge segments and build graphs, on demand and in the background. Thread-safe; one merge at a time.
 
-    `_lock` guards the segments under work; `apply_lock` guards `_thread` and `_is_closed`.
+    `_lock` guards the segments under work; `_waiting_lock` guards `_waiting`; `apply_lock` guards `_thread` and
+    `_is_closed`.
     """
 
     def __init__(
@@ -131,6 +135,9 @@ class Compactor:
         self._policy = policy
         self._in_background = in_background
         self._lock = threading.Lock()
+        self._waiting_lock = threading.Lock()
+        self._waiting = 0
+        """Callers that wait for `_lock`."""
         self._thread: threading.Thread | None = None
         self._is_closed = False
         self._cancel = threading.Event()
@@ -162,7 +169,7 @@ class Compactor:
         before, disk_before = self.segments(), self._checkpoints.disk_bytes()
         pace = Pace(cancel, self._cancel)
         merges = 0
-        with self._lock:
+        with self._turn(pace):
             if self._is_closed:
                 raise StorageClosedError("the store is closed")
             if level is not None:
@@ -185,6 +192,26 @@ class Compactor:
             self._checkpoints.disk_bytes(),
             time.monotonic() - began,
         )
+
+    @contextlib.contextmanager
+    def _turn(self, pace: Pace) -> Iterator[None]:
+        """Hold `_lock` for a caller who waits: what has it in the background stops resting meanwhile.
+
+        Raises:
+            InterruptedError: Cancelled while waiting.
+        """
+        with self._waiting_lock:
+            self._waiting += 1
+        try:
+            while not self._lock.acquire(timeout=LOOK_EVERY_S):
+                pace()
+        finally:
+            with self._waiting_lock:
+                self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _raise_levels(self, level: int) -> None:
         """Note that segments have come through consolidation of this level; nothing of them is rewritten."""
@@ -289,10 +316,12 @@ class Compactor:
             self._thread.start()
 
     def _work(self) -> None:
-        pace = Pace(self._cancel, rest=REST)
+        pace = Pace(self._cancel, rest=REST, is_awaited=lambda: self._waiting > 0)
         is_done = False
         try:
             while True:
+                if self._waiting:
+                    self._cancel.wait(LOOK_EVERY_S)  # a lock is not fair: they go first
                 with self._lock:
                     if not self._step(pace):
                         break

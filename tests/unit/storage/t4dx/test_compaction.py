@@ -13,6 +13,7 @@ from t4dm_daemon.core.item import Edge
 from t4dm_daemon.storage.protocol import Deletion, EdgeChange, FieldUpdate, View
 from t4dm_daemon.storage.t4dx import T4DXEngine
 from t4dm_daemon.storage.t4dx.ann import FaissIndex
+from t4dm_daemon.storage.t4dx.checkpoint import Pace
 from t4dm_daemon.storage.t4dx.compaction import SegmentSummary, SizeTiered
 from t4dm_daemon.storage.t4dx.fs import FileSystem
 from tests.crash.workload import state_of
@@ -314,6 +315,60 @@ def test_a_cancelled_merge_leaves_everything_as_it_was(open_engine: Open, tmp_pa
     engine.insert([write("more")])
     engine.flush()  # removes what the cancelled merge had begun
     assert len(list((tmp_path / "space" / "seg").iterdir())) == 7
+
+
+class _HeldForMerges(UnsyncedFileSystem):
+    """A disk on which merges come to a stand until they are let go."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def write_new(self, path: Path, parts: object) -> int:
+        if self.is_held and path.name == "blobs.bin" and threading.current_thread().name == "t4dx-merge":
+            self.reached.set()
+            assert self.go_on.wait(30)
+        return FileSystem.write_new(self, path, parts)  # type: ignore[arg-type]
+
+
+def test_who_waits_for_a_merge_in_the_background_can_stop_waiting_or_gets_its_turn(open_engine: Open) -> None:
+    fs = _HeldForMerges()
+    engine = open_engine(fs=fs, merge_in_background=True, merge_policy=SizeTiered(fan_in=2))
+    fs.is_held = True
+    for number in range(2):
+        engine.insert([write(f"{number}")])
+        engine.flush()
+    assert fs.reached.wait(30)
+    cancel = threading.Event()
+    threading.Timer(0.05, cancel.set).start()
+
+    with pytest.raises(InterruptedError):
+        engine.compact(everything=True, cancel=cancel)
+
+    threading.Timer(0.05, fs.go_on.set).start()
+    assert engine.compact(everything=True).segments_after == 1
+
+
+def test_work_in_the_background_rests_unless_it_is_awaited() -> None:
+    class Stop(threading.Event):
+        rested = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.rested += 1
+            return self.is_set()
+
+    stop = Stop()
+    awaited = False
+    pace = Pace(stop, rest=0.5, is_awaited=lambda: awaited)
+
+    pace()
+    assert stop.rested == 1
+    awaited = True
+    pace()
+    assert stop.rested == 1
+    stop.set()
+    with pytest.raises(InterruptedError):
+        pace()
 
 
 class _FullForMerges(UnsyncedFileSystem):

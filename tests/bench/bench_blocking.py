@@ -5,20 +5,26 @@
 The same reads and writes are timed idle, then beside: flushes of a full memtable; a merge of everything with its
 graph; a stream of bulk inserts with its flushes and merges in the background. Aim: the p99 of reads at most 3 times
 that of idle. A neighbour that only computes (numpy, without the interpreter's lock) shows what a second busy core
-costs by itself; one that counts (Python) what sharing the interpreter costs, whatever the store does.
+costs by itself; one that counts (Python) what sharing the interpreter costs, whatever the store does. As in the daemon, a
+product takes one thread, and one that wants the interpreter waits half a millisecond.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `t4dm serve` does: threads of one product wait for each other
+
 import numpy as np
 
+from t4dm_daemon.api.server import SWITCH_INTERVAL_S
 from t4dm_daemon.core.filter import Leaf
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.storage.protocol import FieldUpdate, Write
@@ -28,6 +34,7 @@ from tests.bench.report import Table, percentiles
 DIMENSION = 384
 SEED = 7
 FLUSHES = 8
+"""Each of a memtable over the segments of those before; idle is measured anew before each."""
 FLUSH_ROWS = 9_999
 """One less than what would flush by itself."""
 COLUMNS = ("beside", "operation", "p50 ms", "p99 ms", "p99 / idle p99", "rounds")
@@ -80,6 +87,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--items", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=1500)
     options = parser.parse_args(arguments)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     vectors = np.random.default_rng(SEED).standard_normal((options.items, DIMENSION)).astype(np.float32)
     table = Table(f"Beside work in the background, {options.items:,} × {DIMENSION}", COLUMNS)
 
@@ -115,19 +123,27 @@ def main(arguments: Sequence[str]) -> None:
         idle = measured(lambda: True)
         found = {"nothing": idle, "a computing neighbour": _beside(compute, measured)}
         found["a counting neighbour"] = _beside(count, measured)
-        found["flushing"] = {name: [] for name in idle}
-        for again in range(FLUSHES):
-            chosen = np.arange(FLUSH_ROWS) % len(vectors)
-            engine.insert(_items(vectors[chosen], 2_000_000 + again * FLUSH_ROWS))
-            for name, seconds in _beside(flush, measured).items():
-                found["flushing"][name] += seconds
         found["merging everything, with a graph"] = _beside(merge, measured)
         engine.close()
         engine = T4DXEngine(Path(directory) / "space", ann_min_rows=20_000)
         found["bulk inserts, flushes, merges"] = _beside(load, measured)
         engine.close()
-    for beside, times in found.items():
+
+        engine = T4DXEngine(Path(directory) / "flushed", ann_min_rows=20_000, merge_in_background=False)
+        full: Times = {name: [] for name in idle}
+        flushing: Times = {name: [] for name in idle}
+        for again in range(FLUSHES):
+            chosen = np.arange(FLUSH_ROWS) % len(vectors)
+            engine.insert(_items(vectors[chosen], again * FLUSH_ROWS))
+            for name, seconds in _measure(engine, vectors, lambda: True, options.rounds // FLUSHES).items():
+                full[name] += seconds
+            for name, seconds in _beside(flush, measured).items():
+                flushing[name] += seconds
+        engine.close()
+    rows = [(beside, times, idle) for beside, times in found.items()]
+    rows += [("nothing, a memtable is full", full, full), ("flushing it", flushing, full)]
+    for beside, times, without in rows:
         for name, seconds in times.items():
             p50, p99 = percentiles(seconds)
-            table.row(beside, name, p50, p99, p99 / percentiles(idle[name])[1], str(len(seconds)))
+            table.row(beside, name, p50, p99, p99 / percentiles(without[name])[1], str(len(seconds)))
     table.print()

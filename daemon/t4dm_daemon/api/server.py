@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 _LAST_RESORT_S: Final = 4.4
 """The whole way down must take less than five seconds, whatever a request under way is doing."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_SWITCH_INTERVAL_S: Final = 0.0005
+SWITCH_INTERVAL_S: Final = 0.0005
 """How long a thread may keep the interpreter from another that wants it. A request gives it up many times (sockets,
 disk, products of vectors) and waits as long each time while an import computes; Python's own 5 ms are for programs
 whose threads do not wait for each other. Measured in `python -m tests.bench http`, "Beside a load"."""
@@ -164,7 +164,7 @@ def _run(settings: Settings, listener: socket.socket, *, announce_json: bool) ->
         runtime,
         json.dumps({"ok": True, "data": facts}) if announce_json else sentence,
     )
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     for one in _SIGNALS:  # before anyone can know that it runs
         signal.signal(one, server.handle_exit)
     with listener:

@@ -76,14 +76,17 @@ def diverse(hits: Sequence[R], wanted: int, balance: float) -> list[R]:
     """
     left = list(hits)
     vectors = {id(hit): unit(hit.item.vector) for hit in left if hit.item.vector is not None}
-    nearest = dict.fromkeys(map(id, left), 0.0)
+    nearest: dict[int, float] = {}
+    """Of each that is left, the greatest cosine with one that was chosen; one that points away is worth more than one
+    at a right angle."""
     chosen: list[R] = []
     while left and len(chosen) < wanted:
-        best = max(left, key=lambda hit: balance * hit.score - (1.0 - balance) * nearest[id(hit)])
+        best = max(left, key=lambda hit: balance * hit.score - (1.0 - balance) * nearest.get(id(hit), 0.0))
         left.remove(best)
         chosen.append(best)
         if id(best) in vectors:
             for hit in left:
                 if id(hit) in vectors:
-                    nearest[id(hit)] = max(nearest[id(hit)], float(vectors[id(best)] @ vectors[id(hit)]))
+                    cosine = float(vectors[id(best)] @ vectors[id(hit)])
+                    nearest[id(hit)] = max(nearest.get(id(hit), -1.0), cosine)
     return chosen

@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt client/t4dm/_version.py
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all crash record dev check fmt bench bench-store bench-1m bench-quality schemas clean
+.PHONY: help run test test-slow test-all test-frameworks crash record dev check fmt bench bench-store bench-1m bench-quality schemas clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -42,6 +42,9 @@ check: $(VENV)/.check ## Lint, layers, types, generated files
 fmt: $(VENV)/.check ## Format, and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+test-frameworks: $(VENV)/.test ## Run each framework's tests with that extra alone, and write down the versions
+	$(BIN)/python -m tests.contract.frameworks.matrix $(NAMES)
 
 record: $(VENV)/.test ## Record anew what adapters and daemon say to each other (NAMES: some of them)
 	$(BIN)/python -m tests.contract.frameworks.recorded $(NAMES)

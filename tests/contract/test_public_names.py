@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import importlib.util
+import os
+import subprocess
+import sys
 from importlib.metadata import entry_points
 
 import pytest
@@ -151,6 +155,40 @@ def test_a_promised_name_is_there(module: str, name: str) -> None:
 @pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk"])
 def test_all_holds_the_promised_names_and_no_others(module: str) -> None:
     assert sorted(importlib.import_module(module).__all__) == sorted(PROMISED[module])
+
+
+ADAPTERS = {
+    "langchain": (
+        "langchain_core",
+        [
+            "T4DMChatMessageHistory",
+            "T4DMMemory",
+            "T4DMMemoryMiddleware",
+            "T4DMRetriever",
+            "T4DMStore",
+            "T4DMVectorStore",
+        ],
+    ),
+    "llamaindex": ("llama_index", ["T4DMMemoryBlock", "T4DMVectorStore"]),
+    "autogen": ("autogen_core", ["T4DMAutoGenMemory"]),
+    "crewai": ("crewai", ["T4DMCrewMemory", "T4DMStorage", "install"]),
+}
+
+
+@pytest.mark.parametrize("extra", ADAPTERS)
+def test_adapters_have_their_promised_names_and_a_missing_framework_names_its_extra(extra: str) -> None:
+    """In a process of its own: importing a framework is slow, and one of them changes the whole process."""
+    framework, names = ADAPTERS[extra]
+    is_here = importlib.util.find_spec(framework) is not None
+    program = f"import t4dm.adapters.{extra} as adapter; print(sorted(adapter.__all__) == {names!r})"
+    environment = {**os.environ, "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true"}
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+
+    if is_here:
+        assert done.stdout.strip() == "True", done.stderr
+    else:
+        assert f"pip install 't4dm[{extra}]'" in done.stderr
 
 
 @pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk"])

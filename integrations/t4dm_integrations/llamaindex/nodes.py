@@ -1,0 +1,144 @@
+"""Between LlamaIndex's nodes and T4DM's memories: records to store, nodes that come back.
+
+A node's text is a memory's content, its metadata the metadata, its id the id, and the document it was made from is the
+label of its namespace: nothing is added to any of them. What else a node has (relationships, templates, an image)
+stands in the memory's value:
+
+    {"_node_type": "TextNode", "_node_content": {…}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import pydantic
+import pydantic_core
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MetadataMode,
+    Node,
+    TextNode,
+)
+
+from t4dm.sdk import models as m
+from t4dm.sdk._validation import problems, sentence
+from t4dm.sdk.errors import ValidationError
+from t4dm_integrations.llamaindex.filters import document_label
+
+RECORD_FIELDS: Final = frozenset(m.RecordIn.model_fields) - {
+    "id", "content", "metadata", "value", "vector", "embed", "namespace", "dedup",
+}  # fmt: skip
+"""What `add` may say about all its nodes: `importance`, `categories`, `event_time`, …"""
+_CLASSES: Final[Mapping[str, type[BaseNode]]] = {
+    one.class_name(): one for one in (Node, TextNode, ImageNode, IndexNode, Document, ImageDocument)
+}
+_TYPE: Final = "_node_type"
+_CONTENT: Final = "_node_content"
+_RESOURCES: Final = frozenset(("text_resource", "image_resource", "audio_resource", "video_resource"))
+_BATCH: Final = 500
+_BODY_BYTES: Final = 8 * 1024 * 1024
+"""A request ends here, well below the 32 MiB that a daemon takes: answers, too, stay prompt."""
+_OVERHEAD_BYTES: Final = 200
+
+
+def to_record(node: BaseNode, fields: Mapping[str, Any], *, is_embedded: bool) -> m.RecordIn:
+    """Return what is stored for a node.
+
+    Args:
+        node: Any kind of node.
+        fields: See `RECORD_FIELDS`.
+        is_embedded: The node brings its vector; else the daemon makes it of the text.
+
+    Raises:
+        ValueError: The node has no embedding, and should.
+        ValidationError: T4DM cannot keep it as it is; the message names the node.
+    """
+    given: dict[str, Any] = {}
+    if is_embedded:
+        vector = node.get_embedding()
+        # Of a vector without a direction no similarity is defined: the node is found by its id, words and filters.
+        given = {"vector": [float(number) for number in vector]} if any(vector) else {"embed": False}
+    if node.ref_doc_id is not None:
+        given["namespace"] = [document_label(node.ref_doc_id)]
+    try:
+        # As `model_dump` does, but for numbers that JSON does not have: those would become null.
+        metadata: Any = pydantic_core.to_jsonable_python(node.metadata, inf_nan_mode="constants")
+        value: Any = {_TYPE: node.class_name(), _CONTENT: _rest_of(node)}
+        return m.RecordIn(
+            id=node.node_id,
+            content=node.get_content(metadata_mode=MetadataMode.NONE),
+            metadata=metadata,
+            value=value,
+            **given,
+            **fields,
+        )
+    except pydantic.ValidationError as error:
+        raise ValidationError(
+            f"node {node.node_id!r} cannot be stored: {sentence(error)}",
+            code="validation_error",
+            details={"node": node.node_id, "errors": problems(error)},
+        ) from error
+    except pydantic_core.PydanticSerializationError as error:
+        raise ValidationError(
+            f"node {node.node_id!r} cannot be stored: {error}",
+            code="validation_error",
+            details={"node": node.node_id},
+        ) from error
+
+
+def to_node(memory: m.Memory) -> BaseNode:
+    """Return the node that was stored; of a memory that was stored by other means, a TextNode."""
+    stored = memory.value if isinstance(memory.value, dict) else {}
+    rest = stored.get(_CONTENT)
+    facts: dict[str, Any] = dict(rest) if isinstance(rest, dict) else {}
+    facts |= {"id_": memory.id, "metadata": memory.metadata, "embedding": memory.vector}
+    kind = _CLASSES.get(str(stored.get(_TYPE)), TextNode)
+    if issubclass(kind, Node):
+        resource = facts.get("text_resource")
+        if isinstance(resource, dict) and resource.get("text") is not None:
+            facts["text_resource"] = {**resource, "text": memory.content}
+    else:
+        facts["text"] = memory.content
+    return kind.from_dict(facts)
+
+
+def _rest_of(node: BaseNode) -> dict[str, Any]:
+    """Return a node's own facts without what stands elsewhere in the record; an empty text says that there is one."""
+    rest = node.model_dump(mode="json", exclude={"id_", "embedding", "metadata"})
+    rest.pop("text", None)
+    rest.pop("class_name", None)
+    for name in _RESOURCES & rest.keys():
+        if (resource := getattr(node, name)) is not None and resource.data is not None:
+            rest[name]["data"] = resource.data.decode()  # base64, which LlamaIndex leaves out of its dumps
+    if (resource := rest.get("text_resource")) and resource.get("text") is not None:
+        rest["text_resource"] = {**resource, "text": ""}
+    return rest
+
+
+def in_requests(records: Sequence[m.RecordIn]) -> Iterator[list[m.RecordIn]]:
+    """Yield the records in parts that fit into a request each."""
+    part: list[m.RecordIn] = []
+    size_bytes = 0
+    for one in records:
+        texts = len(one.content) + len(repr(one.metadata)) + len(repr(one.value))
+        of_one = _OVERHEAD_BYTES + 2 * (texts + len(one.vector or b""))
+        if part and (len(part) == _BATCH or size_bytes + of_one > _BODY_BYTES):
+            yield part
+            part, size_bytes = [], 0
+        part.append(one)
+        size_bytes += of_one
+    if part:
+        yield part
+
+
+def checked_fields(method: str, given: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Return the arguments, or raise the TypeError that a written-out signature would."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
+    return dict(given)

@@ -14,6 +14,8 @@ if find_spec("crewai") is None:  # it takes long to import, and the examples do 
 
 from tests.support.daemon import Daemon
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[3] / "examples" / "frameworks"
 
 
@@ -37,7 +39,6 @@ def test_a_crew_remembers_what_it_found_out(daemon: Daemon, tmp_path: Path):
     assert "/crew/town/agent/clerk  The harbour office moved" in told
 
 
-@pytest.mark.slow
 def test_crewais_own_memory_is_kept_in_t4dm(daemon: Daemon, tmp_path: Path):
     told = run("crewai_storage.py", daemon, tmp_path)
 

@@ -251,9 +251,11 @@ def test_the_shared_space_is_not_emptied(plain_daemon: Daemon):
 def test_a_crew_knows_in_its_second_run_what_it_learned_in_its_first_and_no_model_was_asked_for_it(
     make_daemon: Callable[..., Daemon],
 ):
-    daemon = make_daemon().start()
+    daemon = make_daemon()
     prompts = []
     for _ in range(2):
+        daemon.close()
+        daemon.start()
         model = Model(model="none")
         memory = T4DMCrewMemory(url=daemon.url, root_scope="/crew/harbour")
         crew_with(memory, model).kickoff()
@@ -261,8 +263,6 @@ def test_a_crew_knows_in_its_second_run_what_it_learned_in_its_first_and_no_mode
         assert len(model.prompts) == 1
         prompts.append(model.prompts[0])
         memory.close()
-        daemon.kill()
-        daemon.start()
 
     assert FERRY not in prompts[0]
     assert FERRY in prompts[1]

@@ -449,9 +449,11 @@ def test_what_a_name_says_is_what_the_storage_is(tmp_path: Any, monkeypatch: pyt
 
 
 def test_a_crew_knows_in_its_second_run_what_it_learned_in_its_first(make_daemon: Callable[..., Daemon]):
-    daemon = make_daemon().start()
+    daemon = make_daemon()
     prompts = []
     for _ in range(2):
+        daemon.close()
+        daemon.start()
         model = AnalysingModel(model="none")
         with_storage = Memory(
             storage=T4DMStorage(daemon.url),
@@ -464,8 +466,6 @@ def test_a_crew_knows_in_its_second_run_what_it_learned_in_its_first(make_daemon
         assert "ExtractedMemories" in model.analyses
         prompts.append(model.prompts[0])
         with_storage.close()
-        daemon.kill()
-        daemon.start()
 
     assert FERRY not in prompts[0]
     assert FERRY in prompts[1]

@@ -12,7 +12,7 @@ pytest.importorskip("autogen_core")
 
 from autogen_core import Image
 from autogen_core.memory import MemoryContent, MemoryMimeType
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
 
@@ -41,6 +41,7 @@ mime_types = st.sampled_from([*MemoryMimeType, "text/plain", "image/png", "text/
 contents = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.binary(max_size=20) | objects
 
 
+@settings(max_examples=50)
 @given(contents, mime_types, st.none() | objects)
 def test_every_content_comes_back_as_it_was(content: Any, mime_type: Any, metadata: dict[str, Any] | None):
     given = MemoryContent(content=content, mime_type=mime_type, metadata=metadata)

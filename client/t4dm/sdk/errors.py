@@ -65,6 +65,11 @@ class PermissionDeniedError(T4DMError):
 class NotFoundError(T4DMError):
     """There is no such memory, space or route."""
 
+    @property
+    def is_missing_space(self) -> bool:
+        """What was not found is the space: nothing was ever written to it."""
+        return "space" in self.details and "id" not in self.details
+
 
 class ConflictError(T4DMError):
     """The request contradicts what is stored."""

@@ -377,7 +377,7 @@ def _in_space(record: m.RecordIn, space: str) -> m.StoreRequest:
 
 def _nothing(error: NotFoundError) -> list[Any]:
     """Return what is found in a space that nothing was ever written to. Raises the error if it is about another."""
-    if "space" in error.details and "id" not in error.details:
+    if error.is_missing_space:
         return []
     raise error
 

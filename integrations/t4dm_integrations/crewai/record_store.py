@@ -95,7 +95,7 @@ class RecordStore:
                 try:
                     answer = call(backend)
                 except NotFoundError as error:
-                    if not _is_missing_space(error):
+                    if not error.is_missing_space:
                         raise
                     answer = None
 
@@ -113,7 +113,7 @@ class RecordStore:
                 try:
                     answer = await call(backend)
                 except NotFoundError as error:
-                    if not _is_missing_space(error):
+                    if not error.is_missing_space:
                         raise
                     answer = None
 
@@ -394,11 +394,6 @@ class RecordStore:
 def _children(scope: str, found: Iterable[n.NamespaceInfo]) -> list[str]:
     depth = len(labels_of(scope)) + 1
     return sorted(scope_of(one.namespace) for one in found if len(one.namespace) == depth)
-
-
-def _is_missing_space(error: NotFoundError) -> bool:
-    """Say whether what was not found is the space: nothing was ever written to it."""
-    return "space" in error.details and "id" not in error.details
 
 
 @contextmanager

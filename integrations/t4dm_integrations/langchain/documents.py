@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error, problems, sentence
-from t4dm.sdk.errors import NotFoundError, ValidationError
+from t4dm.sdk.errors import ValidationError
 from t4dm_integrations.langchain.filters import FilterLike, to_filter
 
 RECORD_FIELDS: Final = frozenset(m.RecordIn.model_fields) - {"id", "content", "metadata", "vector", "embed", "dedup"}
@@ -35,11 +35,6 @@ _OVERHEAD_BYTES: Final = 200
 
 def to_document(memory: m.Memory) -> Document:
     return Document(id=memory.id, page_content=memory.content, metadata=memory.metadata)
-
-
-def is_missing_space(error: NotFoundError) -> bool:
-    """Say whether what was not found is the space: nothing was ever written to it."""
-    return "space" in error.details and "id" not in error.details
 
 
 def is_owned(memory: m.Memory, owner: Mapping[str, str]) -> bool:

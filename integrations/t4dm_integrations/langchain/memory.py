@@ -21,7 +21,6 @@ from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.errors import NotFoundError
 from t4dm_integrations.langchain.chat_history import T4DMChatMessageHistory
-from t4dm_integrations.langchain.documents import is_missing_space
 from t4dm_integrations.langchain.filters import to_filter
 from t4dm_integrations.langchain.recollection import HEADER, Recollection, text_of
 
@@ -211,5 +210,5 @@ class T4DMMemory(BaseChatMemory):
 
 def _unless_missing(error: NotFoundError) -> None:
     """Raise the error, unless it says that nothing was ever written to the space."""
-    if not is_missing_space(error):
+    if not error.is_missing_space:
         raise error

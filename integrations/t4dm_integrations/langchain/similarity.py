@@ -299,7 +299,7 @@ class SimilaritySearch(VectorStore):
 
     def _nothing(self, error: NotFoundError) -> list[Any]:
         """Return what is in a space that nothing was written to. Raises the error if it is about something else."""
-        if d.is_missing_space(error):
+        if error.is_missing_space:
             return []
         raise error
 

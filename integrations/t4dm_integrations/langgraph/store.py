@@ -143,7 +143,10 @@ class T4DMStore(BaseStore):
             return backend.delete_many(step.request)
         try:
             return backend.ops(step.request).results
-        except NotFoundError:  # somebody has deleted the space: nothing was done, and it is empty now
+        except NotFoundError as error:
+            if not error.is_missing_space:
+                raise
+            # Somebody has deleted it: nothing was done, and it is empty now.
             backend.create_space(self._partition.space, self._indexing.space)
             return backend.ops(step.request).results
 
@@ -158,7 +161,10 @@ class T4DMStore(BaseStore):
             return await backend.delete_many(step.request)
         try:
             return (await backend.ops(step.request)).results
-        except NotFoundError:  # somebody has deleted the space: nothing was done, and it is empty now
+        except NotFoundError as error:
+            if not error.is_missing_space:
+                raise
+            # Somebody has deleted it: nothing was done, and it is empty now.
             await backend.create_space(self._partition.space, self._indexing.space)
             return (await backend.ops(step.request)).results
 
@@ -180,7 +186,9 @@ class T4DMStore(BaseStore):
         try:
             swept = backend.delete_many(items).deleted
             backend.delete_many(texts)
-        except NotFoundError:  # nothing was ever put
+        except NotFoundError as error:
+            if not error.is_missing_space:
+                raise
             return 0
         return swept
 
@@ -190,7 +198,9 @@ class T4DMStore(BaseStore):
         try:
             swept = (await backend.delete_many(items)).deleted
             await backend.delete_many(texts)
-        except NotFoundError:  # nothing was ever put
+        except NotFoundError as error:
+            if not error.is_missing_space:
+                raise
             return 0
         return swept
 

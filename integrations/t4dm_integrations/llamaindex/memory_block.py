@@ -110,7 +110,7 @@ class T4DMMemoryBlock(BaseMemoryBlock[str]):
         try:
             return (await self._connection.async_backend().context(request)).text
         except NotFoundError as error:
-            if "space" in error.details:  # nothing was ever written to it
+            if error.is_missing_space:
                 return ""
             raise
 

@@ -466,5 +466,5 @@ def _parts(ids: Sequence[str]) -> Iterator[list[str]]:
 
 def _check_missing_space(error: NotFoundError) -> None:
     """Raise the error again, unless it says that there is no such space: nothing was ever written to it."""
-    if "space" not in error.details or "id" in error.details:
+    if not error.is_missing_space:
         raise error

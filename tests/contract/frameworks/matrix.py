@@ -93,7 +93,7 @@ def _environment(one: Framework, directory: Path) -> Path:
 def _tests(python: Path, one: Framework) -> str:
     """Run the framework's tests; return pytest's own count."""
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-m", "", "tests/contract/frameworks", "tests/unit/integrations",
+        [python, "-m", "pytest", "-q", "tests/contract/frameworks", "tests/unit/integrations",
          "tests/contract/test_public_names.py", "-k", one.tests, "-p", "no:cacheprovider"],
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, check=False,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from t4dm._connection import Connection
-from t4dm.sdk import AsyncT4DMClient, StoreRequest, T4DMClient, T4DMError, TransportError, ValidationError
+from t4dm.sdk import AsyncT4DMClient, NotFoundError, StoreRequest, T4DMClient, T4DMError, TransportError, ValidationError
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -112,3 +112,12 @@ def test_an_awaited_client_is_refused_where_nothing_awaits():
         connection.backend()
     asyncio.run(connection.aclose())
     asyncio.run(client.close())
+
+
+@pytest.mark.parametrize(
+    ("details", "is_space"),
+    [({"space": "s"}, True), ({"space": "s", "id": "m"}, False), ({}, False)],
+    ids=["a space", "a memory", "a route"],
+)
+def test_what_was_not_found_is_told_apart(details: dict[str, str], is_space: bool):
+    assert NotFoundError("there is none", code="not_found", details=details).is_missing_space is is_space

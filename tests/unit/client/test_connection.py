@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from t4dm._connection import Connection
-from t4dm.sdk import AsyncT4DMClient, NotFoundError, StoreRequest, T4DMClient, T4DMError, TransportError, ValidationError
+from t4dm.sdk import (
+    AsyncT4DMClient,
+    NotFoundError,
+    StoreRequest,
+    T4DMClient,
+    T4DMError,
+    TransportError,
+    ValidationError,
+)
 
 NOWHERE = "http://127.0.0.1:1"
 

@@ -10,6 +10,7 @@ to close closes it.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import weakref
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ class Connection:
     Can be pickled and copied unless it was made of a `client`: the settings travel, what is open does not. Frameworks
     make adapters anew for single calls, so what is open for calls that wait closes with the last reference, too.
 
-    `_lock` guards what is open.
+    `_lock` guards what is open for calls that wait, and is held while a directory is opened; `_async_lock` guards
+    `_async`, and is never held for long, because event loops take it.
     """
 
     def __init__(
@@ -88,11 +90,12 @@ class Connection:
         if sum(given is not None for given in (url, storage_path, client)) > 1:
             raise TypeError("give at most one of url, storage_path and client")
         self._url = url
-        self._path = None if storage_path is None else Path(storage_path).expanduser().absolute()
+        self._path = None if storage_path is None else Path(storage_path).expanduser().resolve()
         self._client = client
         self._timeout_s = timeout_s
         self._max_retries = max_retries
         self._lock = threading.Lock()
+        self._async_lock = threading.Lock()
         self._opened = _Opened(self._path)
         self._finalizer = weakref.finalize(self, self._opened.close)
         self._async: AsyncMemoryBackend | None = None
@@ -136,7 +139,7 @@ class Connection:
 
     def async_backend(self) -> AsyncMemoryBackend:
         """Return what carries out calls that are awaited; nothing of it waits on the event loop."""
-        with self._lock:
+        with self._async_lock:
             if self._async is None:
                 self._async = self._open_async()
             return self._async
@@ -161,18 +164,19 @@ class Connection:
 
     def close(self) -> None:
         """Close what calls that wait have opened. Twice does no harm."""
-        with self._lock:
-            if self._path is not None:
+        if self._path is not None:
+            with self._async_lock:
                 self._async = None
+        with self._lock:
             self._opened.close()
 
     async def aclose(self) -> None:
         """Close what was opened, awaited or not. Twice does no harm."""
-        with self._lock:
+        with self._async_lock:
             opened, self._async = self._async, None
         if opened is not None and self._client is None and self._path is None:
             await opened.close()
-        self.close()
+        await asyncio.to_thread(self.close)  # a data directory is flushed, which takes its time
 
     # Copies -------------------------------------------------------------------------------------------
 

@@ -29,6 +29,10 @@ _MAX_WORDS: Final = m.MAX_CONTENT_CHARS // 4
 _KNOWN_TYPES: Final = {one.value: one for one in MemoryMimeType}
 
 
+class _Score(float):
+    """A score that a search put into the metadata, so that it is not stored when what was found is added again."""
+
+
 def to_record(content: MemoryContent, owner: Mapping[str, str], namespace: list[str]) -> m.RecordIn:
     """Return what is stored for a content. The content is not changed.
 
@@ -37,7 +41,7 @@ def to_record(content: MemoryContent, owner: Mapping[str, str], namespace: list[
     Raises:
         ValidationError: It holds what JSON cannot carry, or an id that is no text.
     """
-    metadata = dict(content.metadata or {})
+    metadata = {key: one for key, one in (content.metadata or {}).items() if not isinstance(one, _Score)}
     name = metadata.get("id")
     if name is not None and not isinstance(name, str):
         raise ValidationError(
@@ -73,12 +77,15 @@ def says_the_same(record: m.RecordIn, memory: m.Memory) -> bool:
 
 
 def to_content(memory: m.Memory, score: float | None) -> MemoryContent:
-    """Return a memory as it was added, with its `id` and `score` in the metadata.
+    """Return a memory as it was added, with its `id` and `score` where the metadata have none of their own.
 
     Raises:
         ProtocolError: Its `value` says that AutoGen stored it, but not in a form that is known here.
     """
-    metadata: dict[str, Any] = {**memory.metadata, "id": memory.id, "score": score}
+    metadata = dict(memory.metadata)
+    for key, told in (("id", memory.id), ("score", None if score is None else _Score(score))):
+        if metadata.get(key) is None:
+            metadata[key] = told
     value = memory.value.get(_KEY) if isinstance(memory.value, dict) else None
     if not isinstance(value, dict):  # another program stored it
         return MemoryContent(content=memory.content, mime_type=MemoryMimeType.TEXT, metadata=metadata)

@@ -184,21 +184,24 @@ class T4DMAutoGenMemory(Memory, Component[T4DMAutoGenMemoryConfig]):
     async def query(
         self, query: str | MemoryContent = "", cancellation_token: CancellationToken | None = None, **kwargs: Any
     ) -> MemoryQueryResult:
-        """Return what answers a question, best first, with `id` and `score` in the metadata.
+        """Return what answers a question, best first, with `id` and `score` where the metadata have none.
 
         Args:
             query: The question; an empty text asks for the newest memories, which have no score.
             cancellation_token: Ends the wait.
             **kwargs: For this call: `k`, `min_score`, `mode`, `filter`, `as_of`, `known_at` and all else that
-                `t4dm.sdk.SearchRequest` has.
+                `t4dm.sdk.SearchRequest` has. A `filter` must hold beside this memory's own.
 
         Raises:
-            TypeError: An argument is unknown.
+            TypeError: An argument is unknown, or an owner column or a namespace that this memory has already.
             T4DMError: The search failed; nothing found is an empty result and no error.
         """
+        own = self._selection().keys() - {"filter"}
         for name in kwargs:
             if name not in _ASKABLE:
                 raise TypeError(f"query() got an unexpected keyword argument {name!r}")
+            if name in own:
+                raise TypeError(f"query() got the keyword argument {name!r}, which this memory restricts already")
         return await _cancellable(self._query(query, kwargs), cancellation_token)
 
     async def _query(self, query: str | MemoryContent, asked: dict[str, Any]) -> MemoryQueryResult:
@@ -219,8 +222,8 @@ class T4DMAutoGenMemory(Memory, Component[T4DMAutoGenMemoryConfig]):
             "k": self._settings.k,
             "min_score": self._settings.min_score,
             "mode": self._settings.mode,
-            **self._selection(),
             **asked,
+            **self._selection(asked.get("filter")),
         }
         if text.strip():
             fields["query"] = text
@@ -234,7 +237,7 @@ class T4DMAutoGenMemory(Memory, Component[T4DMAutoGenMemoryConfig]):
             return _nothing(error)
 
     async def _newest(self, asked: Mapping[str, Any]) -> list[m.Memory]:
-        fields = {**self._selection(), **asked}
+        fields = {**asked, **self._selection(asked.get("filter"))}
         fields["limit"] = fields.pop("k", self._settings.k)
         if unusable := fields.keys() - _LISTABLE - {"limit", "space"}:
             raise ValidationError(
@@ -248,11 +251,13 @@ class T4DMAutoGenMemory(Memory, Component[T4DMAutoGenMemoryConfig]):
         except NotFoundError as error:
             return _nothing(error)
 
-    def _selection(self) -> dict[str, Any]:
-        """Return what restricts everything that is found."""
+    def _selection(self, filter: m.Filter | Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return what restricts everything that is found, with a filter that must hold, too."""
         selection: dict[str, Any] = {"space": self._settings.space, **self._owner}
-        if self._filter is not None:
-            selection["filter"] = self._filter
+        with as_validation_error():
+            filters = [m.Filter.model_validate(one) for one in (self._filter, filter) if one is not None]
+        if filters:
+            selection["filter"] = filters[0] if len(filters) == 1 else m.Filter(and_=filters)
         if self._settings.namespace:
             selection["namespace_prefix"] = self._settings.namespace
         return selection
@@ -265,7 +270,7 @@ class T4DMAutoGenMemory(Memory, Component[T4DMAutoGenMemoryConfig]):
         A text `id` in the metadata names the memory: adding again replaces it.
 
         Raises:
-            ConflictError: The id is another owner's.
+            ConflictError: The id is another owner's, or in another namespace.
             T4DMError: It was not stored.
         """
         await _cancellable(self._add(content), cancellation_token)
@@ -273,13 +278,13 @@ class T4DMAutoGenMemory(Memory, Component[T4DMAutoGenMemoryConfig]):
     async def _add(self, content: MemoryContent) -> None:
         backend, space = self._connection.async_backend(), self._settings.space
         record = c.to_record(content, self._owner, self._settings.namespace)
-        if record.id is not None and self._owner:
-            await self._check_owner(backend, record.id)
+        if record.id is not None:
+            await self._check_own(backend, record.id)
         stored = await backend.store(_in_space(record, space))
         if stored.status == "duplicate" and not c.says_the_same(record, stored):
             await backend.store(_in_space(c.with_digest(record), space))
 
-    async def _check_owner(self, backend: AsyncMemoryBackend, id: str) -> None:
+    async def _check_own(self, backend: AsyncMemoryBackend, id: str) -> None:
         space = self._settings.space
         try:
             found = await backend.get_many(m.GetRequest(ids=[id], space=space))
@@ -292,6 +297,15 @@ class T4DMAutoGenMemory(Memory, Component[T4DMAutoGenMemoryConfig]):
                 code="id_of_another_owner",
                 details={"id": id, "space": space},
             )
+        for memory in found:
+            if memory.namespace != self._settings.namespace:
+                raise ConflictError(
+                    f"the id {id!r} is in the namespace {memory.namespace}, and this memory stores in "
+                    f"{self._settings.namespace}: ids are unique in space {space!r}, so take another id, or a memory "
+                    "of that namespace",
+                    code="id_of_another_namespace",
+                    details={"id": id, "space": space, "namespace": memory.namespace},
+                )
 
     async def capture(
         self,

@@ -134,6 +134,7 @@ class RecordStore:
 
         Raises:
             EmbeddingDimensionMismatchError: An embedding is not as long as those that are stored.
+            ConflictError: An id is another owner's; none of the records is stored.
             T4DMError: Some of them were not stored.
         """
         with logged("save"):
@@ -156,7 +157,8 @@ class RecordStore:
         yield from self.storing([to_record(record, self._owner) for record in records])
 
     def storing(self, records: Sequence[m.RecordIn]) -> Steps[list[m.BatchItem]]:
-        """Store records and come to what became of each."""
+        """Store records and come to what became of each. Raises ConflictError when an id is another owner's."""
+        yield from self._check_owner([record.id for record in records if record.id is not None])
         items: list[m.BatchItem] = []
         if records and not self._has_space:
             yield methodcaller("create_space", self._space, m.SpaceRequest(embedder=self._embedder))
@@ -168,11 +170,26 @@ class RecordStore:
             items += answer.results
         return items
 
+    def _check_owner(self, ids: Sequence[str]) -> Steps[None]:
+        if not self._owner:
+            return
+        for memory in (yield from self._stored(ids)):
+            if not self._is_seen(memory):
+                raise ConflictError(
+                    f"the id {memory.id!r} is another owner's: ids are unique in space {self._space!r}, so take "
+                    "another id, or a space for each owner",
+                    code="id_of_another_owner",
+                    details={"id": memory.id, "space": self._space},
+                )
+
     def touch_records(self, record_ids: list[str]) -> None:
-        """Note that records were used now; those that do not exist are no error."""
+        """Note that records were used now; those that do not exist, or are another owner's, are no error."""
         self.run(self.touching(record_ids))
 
     def touching(self, ids: Sequence[str]) -> Steps[None]:
+        """Note that those of the records were used now that are seen here."""
+        if self._owner:
+            ids = [memory.id for memory in (yield from self._stored(ids)) if self._is_seen(memory)]
         for at in range(0, len(ids), m.MAX_LIMIT):
             part = list(ids[at : at + m.MAX_LIMIT])
             yield methodcaller("touch", m.TouchRequest(ids=part, space=self._space))
@@ -282,15 +299,17 @@ class RecordStore:
 
     def getting(self, ids: Sequence[str]) -> Steps[list[MemoryRecord]]:
         """Come to those of the records that exist, in the order given."""
-        records: list[MemoryRecord] = []
+        found = yield from self._stored(ids, vectors=self._embedder == "client")
+        return [to_memory_record(memory) for memory in found if self._is_seen(memory)]
+
+    def _stored(self, ids: Sequence[str], *, vectors: bool = False) -> Steps[list[m.Memory]]:
+        """Come to the memories that have these ids, whoever's they are."""
+        memories: list[m.Memory] = []
         for at in range(0, len(ids), PAGE):
             with as_validation_error():
-                request = m.GetRequest(
-                    ids=list(ids[at : at + PAGE]), space=self._space, include_vectors=self._embedder == "client"
-                )
-            found: Iterable[m.Memory] = (yield methodcaller("get_many", request)) or ()
-            records += [to_memory_record(memory) for memory in found if self._is_seen(memory)]
-        return records
+                request = m.GetRequest(ids=list(ids[at : at + PAGE]), space=self._space, include_vectors=vectors)
+            memories += (yield methodcaller("get_many", request)) or ()
+        return memories
 
     def _is_seen(self, memory: m.Memory) -> bool:
         return all(getattr(memory, column) == value for column, value in self._owner.items())

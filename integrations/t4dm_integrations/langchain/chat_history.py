@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pydantic
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -20,6 +21,7 @@ from t4dm.sdk import session_models as s
 from t4dm.sdk._validation import as_validation_error, problems, sentence
 from t4dm.sdk.errors import ValidationError
 
+_LIKE_AN_OWNERS: Final = re.compile(r"/|(user_id|agent_id|app_id|run_id)=")
 _PAGE: Final = 1000
 _BODY_BYTES: Final = 8 * 1024 * 1024
 """A request ends here, well below the 32 MiB that a daemon takes; one message may be as large by itself."""
@@ -37,6 +39,9 @@ class T4DMChatMessageHistory(BaseChatMessageHistory):
         client: MemoryBackend | AsyncMemoryBackend | None = None,
         space: str = "default",
         user_id: str | None = None,
+        agent_id: str | None = None,
+        app_id: str | None = None,
+        run_id: str | None = None,
         timeout_s: float = 30.0,
         max_retries: int = 3,
     ) -> None:
@@ -48,15 +53,18 @@ class T4DMChatMessageHistory(BaseChatMessageHistory):
             storage_path: A data directory to serve in this process.
             client: A client or backend of your own; it stays open when this closes.
             space: Sessions of different spaces are different, whatever they are called.
-            user_id: So are those of different users: the daemon knows this one as `user/session`.
+            user_id: So are those of different owners: the daemon knows this one as `user_id=USER/SESSION`.
+            agent_id: See user_id.
+            app_id: See user_id.
+            run_id: See user_id.
             timeout_s: Longest wait for an answer of the daemon.
             max_retries: How often a call is tried again where that does no harm.
         """
         self.session_id = session_id
-        self.user_id = user_id
         self.space = space
-        self._session = session_id if user_id is None else f"{quote(user_id, safe='')}/{session_id}"
-        owner_defaults(session_id=session_id, user_id=user_id)
+        owner_defaults(session_id=session_id)
+        self._owner = owner_defaults(user_id=user_id, agent_id=agent_id, app_id=app_id, run_id=run_id)
+        self._session = _session_of(session_id, self._owner)
         owner_defaults(session_id=self._session)
         self._connection = Connection(
             url, storage_path=storage_path, client=client, timeout_s=timeout_s, max_retries=max_retries
@@ -65,8 +73,8 @@ class T4DMChatMessageHistory(BaseChatMessageHistory):
     @property
     def settings(self) -> dict[str, Any]:
         """Plain JSON from which `T4DMChatMessageHistory(**settings)` makes one like this."""
-        own = {"session_id": self.session_id, "user_id": self.user_id, "space": self.space}
-        return own | self._connection.settings
+        own = {"session_id": self.session_id, "space": self.space}
+        return own | self._owner | self._connection.settings
 
     # Reading ------------------------------------------------------------------------------------------
 
@@ -162,15 +170,29 @@ def _messages(found: Sequence[s.Message]) -> list[BaseMessage]:
     return messages_from_dict([one.value for one in found])  # type: ignore[misc]  # what `message_to_dict` made
 
 
+def _session_of(session_id: str, owner: Mapping[str, str]) -> str:
+    """Return the name of an owner's session; no two owners' sessions, nor one of nobody's, have the same."""
+    if owner:
+        return f"{urlencode(sorted(owner.items()), quote_via=quote)}/{session_id}"
+    return f"/{session_id}" if _LIKE_AN_OWNERS.match(session_id) else session_id
+
+
 def _value(at: int, message: BaseMessage) -> Any:
     value = message_to_dict(message)
     try:
         s.AppendRequest(messages=[value])
+        messages_from_dict([value])  # what could not be read again would make the whole history unreadable
     except pydantic.ValidationError as error:
         raise ValidationError(
             f"message {at} cannot be stored: {sentence(error)}",
             code="validation_error",
             details={"message": at, "errors": problems(error)},
+        ) from error
+    except ValueError as error:
+        raise ValidationError(
+            f"message {at} cannot be stored, because it could not be read again: {error}",
+            code="validation_error",
+            details={"message": at},
         ) from error
     return value
 

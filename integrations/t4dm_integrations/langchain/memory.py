@@ -22,7 +22,7 @@ from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.errors import NotFoundError
 from t4dm_integrations.langchain.chat_history import T4DMChatMessageHistory
 from t4dm_integrations.langchain.filters import to_filter
-from t4dm_integrations.langchain.recollection import HEADER, Recollection, text_of
+from t4dm_integrations.langchain.recollection import HEADER, NOBODYS, Recollection, text_of
 
 
 class T4DMMemory(BaseChatMemory):
@@ -32,9 +32,9 @@ class T4DMMemory(BaseChatMemory):
     these is given, from this conversation alone, because nothing says that two conversations are the same person's.
     """
 
-    url: str | None = None
+    url: str | None = Field(default=None, frozen=True)
     """Where the daemon is; `T4DM_URL` when absent. Its key is taken from `T4DM_API_KEY`."""
-    storage_path: str | None = None
+    storage_path: str | None = Field(default=None, frozen=True)
     """A data directory to serve in this process."""
     client: Any = Field(default=None, exclude=True, repr=False)
     """A client or backend of your own."""
@@ -42,15 +42,15 @@ class T4DMMemory(BaseChatMemory):
     """Longest wait for an answer of the daemon."""
     max_retries: int = 3
 
-    space: str = "default"
+    space: str = Field(default="default", frozen=True)
     """A space that the daemon embeds."""
-    session_id: str = "default"
+    session_id: str = Field(default="default", frozen=True)
     """This conversation."""
-    user_id: str | None = None
+    user_id: str | None = Field(default=None, frozen=True)
     """Whose memories they are; so do the other owner columns say."""
-    agent_id: str | None = None
-    app_id: str | None = None
-    run_id: str | None = None
+    agent_id: str | None = Field(default=None, frozen=True)
+    app_id: str | None = Field(default=None, frozen=True)
+    run_id: str | None = Field(default=None, frozen=True)
 
     memory_key: str = "history"
     human_prefix: str = "Human"
@@ -88,7 +88,15 @@ class T4DMMemory(BaseChatMemory):
             "max_retries": self.max_retries,
         }
         if "chat_memory" not in self.model_fields_set:
-            self.chat_memory = T4DMChatMessageHistory(self.session_id, space=self.space, user_id=self.user_id, **place)
+            self.chat_memory = T4DMChatMessageHistory(
+                self.session_id,
+                space=self.space,
+                user_id=self.user_id,
+                agent_id=self.agent_id,
+                app_id=self.app_id,
+                run_id=self.run_id,
+                **place,
+            )
         to_filter(self.filter)  # a wrong one is told at once
         self._owner = owner_defaults(
             user_id=self.user_id, agent_id=self.agent_id, app_id=self.app_id, run_id=self.run_id
@@ -101,6 +109,7 @@ class T4DMMemory(BaseChatMemory):
             min_score=self.min_score,
             abstain_below=self.abstain_below,
             filter=self.filter,
+            nobodys=not self._owner,
             header=self.header,
             speakers={"human": self.human_prefix, "ai": self.ai_prefix},
         )
@@ -193,7 +202,8 @@ class T4DMMemory(BaseChatMemory):
 
     def _selection(self) -> m.DeleteRequest:
         with as_validation_error():
-            return m.DeleteRequest(space=self.space, **self._stored_for())
+            restriction = None if self._owner else NOBODYS
+            return m.DeleteRequest(space=self.space, filter=restriction, **self._stored_for())
 
     def close(self) -> None:
         """Close what was opened by calls that wait. Twice does no harm; a later call opens it again."""

@@ -163,6 +163,8 @@ class T4DMMemoryMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         told = dict(self._owner_of(runtime))
         if unknown := told.keys() - OwnerFields.__annotations__.keys():
             raise ValueError(f"owner_of told columns that no memory has: {', '.join(sorted(unknown))}")
+        if absent := [column for column, value in told.items() if value is None]:
+            raise ValueError(f"owner_of told no {', '.join(sorted(absent))}: leave out a column that says nothing")
         owner = {**self._owner, **owner_defaults(**told)}  # type: ignore[typeddict-item]  # checked above
         if not owner_defaults(**told):  # type: ignore[typeddict-item]
             raise ValueError("owner_of told no owner; to share one memory between all, leave it out")

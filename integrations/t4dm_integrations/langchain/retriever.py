@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -28,9 +29,9 @@ class T4DMRetriever(BaseRetriever):
     does not exist is an error: this does not write, so nothing else would tell of a wrong name.
     """
 
-    url: str | None = None
+    url: str | None = Field(default=None, frozen=True)
     """Where the daemon is; `T4DM_URL` when absent. Its key is taken from `T4DM_API_KEY`."""
-    storage_path: str | None = None
+    storage_path: str | None = Field(default=None, frozen=True)
     """A data directory to serve in this process."""
     client: Any = Field(default=None, exclude=True, repr=False)
     """A client or backend of your own."""
@@ -38,15 +39,15 @@ class T4DMRetriever(BaseRetriever):
     """Longest wait for an answer of the daemon."""
     max_retries: int = 3
 
-    space: str = "default"
+    space: str = Field(default="default", frozen=True)
     embedding: Embeddings | None = Field(default=None, exclude=True, repr=False)
     """Makes the question's vector, for a space whose vectors were made by the caller."""
-    user_id: str | None = None
+    user_id: str | None = Field(default=None, frozen=True)
     """Restricts what is found; so do the other owner columns."""
-    agent_id: str | None = None
-    app_id: str | None = None
-    run_id: str | None = None
-    session_id: str | None = None
+    agent_id: str | None = Field(default=None, frozen=True)
+    app_id: str | None = Field(default=None, frozen=True)
+    run_id: str | None = Field(default=None, frozen=True)
+    session_id: str | None = Field(default=None, frozen=True)
 
     k: int = 4
     """How many documents."""
@@ -68,6 +69,12 @@ class T4DMRetriever(BaseRetriever):
 
     _connection: Connection = PrivateAttr()
     _owner: dict[str, str] = PrivateAttr()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; with another place or owner it is that one's."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.model_post_init(None)
+        return copied
 
     def model_post_init(self, context: Any, /) -> None:
         super().model_post_init(context)

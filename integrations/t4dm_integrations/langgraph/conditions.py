@@ -30,6 +30,8 @@ _ORDERED: Final[Mapping[str, tuple[str, Callable[[Any, Any], bool]]]] = {
 }
 _OPERATORS: Final = ("$eq", "$ne", *_ORDERED)
 
+_LOGICAL: Final = ("$and", "$or", "$nor", "$not")
+
 Tree = dict[str, Any]
 """A filter of the daemon, as JSON."""
 
@@ -48,6 +50,8 @@ def checked(conditions: Mapping[str, Any] | None) -> dict[str, Any]:
     for key, condition in conditions.items():
         if not isinstance(key, str):
             raise TypeError(f"a filter has strings as keys, not {key!r}")
+        if key in _LOGICAL:
+            raise ValueError(f"a filter of a store has no {key}: conditions on its keys hold together")
         _check(condition)
     return dict(conditions)
 

@@ -125,7 +125,7 @@ def in_requests(records: Sequence[m.RecordIn]) -> Iterator[list[m.RecordIn]]:
     part: list[m.RecordIn] = []
     size_bytes = 0
     for one in records:
-        texts = len(one.content) + len(repr(one.metadata)) + len(repr(one.value))
+        texts = len(one.content.encode()) + len(repr(one.metadata)) + len(repr(one.value))
         of_one = _OVERHEAD_BYTES + 2 * (texts + len(one.vector or b""))
         if part and (len(part) == _BATCH or size_bytes + of_one > _BODY_BYTES):
             yield part

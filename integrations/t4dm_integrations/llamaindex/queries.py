@@ -44,7 +44,8 @@ class Search:
     """One query: what is asked of T4DM, and how its hits are handed on.
 
     Attributes:
-        pages: Requests one after the other, of which each but the last asks for as much as a request may.
+        pages: Requests one after the other, of which each but the last asks for as much as a request may; none where
+            no nodes are wanted.
         has_cosine: The similarity is the cosine; else it is the score.
     """
 
@@ -92,7 +93,8 @@ def to_search(
     if mode is VectorStoreQueryMode.MMR:
         asked["mmr"] = _diversity(query, own, k)
     with as_validation_error():
-        pages = [m.SearchRequest(k=min(k - at, m.MAX_K), offset=at, **asked) for at in range(0, max(k, 1), m.MAX_K)]
+        end = max(k, 1) if k else 0  # a negative k is for the request to refuse
+        pages = [m.SearchRequest(k=min(k - at, m.MAX_K), offset=at, **asked) for at in range(0, end, m.MAX_K)]
     return Search(pages, has_cosine=mode in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR))
 
 

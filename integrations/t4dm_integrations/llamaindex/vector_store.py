@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -29,6 +29,7 @@ from t4dm_integrations.llamaindex.queries import Search, to_search
 
 _IDS: Final = 1000
 _PAGE: Final = 500
+_PLACE: Final = frozenset(("url", "storage_path", "timeout_s", "max_retries"))
 
 
 class T4DMVectorStore(BasePydanticVectorStore):
@@ -36,29 +37,31 @@ class T4DMVectorStore(BasePydanticVectorStore):
 
     Ids are strings of any kind, unique in a space: adding a node whose id exists replaces it. With owner columns
     (`user_id`, …) the store sees, changes and deletes only what is the owner's.
+
+    The space, the owner and `include_embeddings` can be changed later; the other settings are for a new store, or for
+    `model_copy(update=…)`.
     """
 
-    stores_text: bool = True
-    is_embedding_query: bool = True
+    stores_text: bool = Field(default=True, frozen=True)
+    is_embedding_query: bool = Field(default=True, frozen=True)
 
-    url: str | None = None
-    storage_path: str | None = None
+    url: str | None = Field(default=None, frozen=True)
+    storage_path: str | None = Field(default=None, frozen=True)
     space: str = "llamaindex"
-    embedder: Literal["client", "server"] = "client"
+    embedder: Literal["client", "server"] = Field(default="client", frozen=True)
     user_id: str | None = None
     agent_id: str | None = None
     app_id: str | None = None
     run_id: str | None = None
     session_id: str | None = None
     include_embeddings: bool = False
-    timeout_s: float = 30.0
-    max_retries: int = 3
+    timeout_s: float = Field(default=30.0, frozen=True)
+    max_retries: int = Field(default=3, frozen=True)
 
     model_config = ConfigDict(extra="forbid")
 
     _connection: Connection = PrivateAttr()
-    _owner: dict[str, str] = PrivateAttr()
-    _has_space: bool = PrivateAttr(default=False)
+    _made_space: str | None = PrivateAttr(default=None)
 
     def __init__(
         self,
@@ -125,8 +128,29 @@ class T4DMVectorStore(BasePydanticVectorStore):
         self._connection = Connection(
             url, storage_path=storage_path, client=client, timeout_s=timeout_s, max_retries=max_retries
         )
-        self._owner = owner_defaults(
-            user_id=user_id, agent_id=agent_id, app_id=app_id, run_id=run_id, session_id=session_id
+        self._owner()  # a wrong one is told at once
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other settings."""
+        changed = dict(update or {})
+        if "embedder" in changed:
+            changed["is_embedding_query"] = changed["embedder"] == "client"
+        copied = super().model_copy(update=changed, deep=deep)
+        if not (_PLACE | {"embedder"}).isdisjoint(changed):
+            copied._made_space = None
+        if not _PLACE.isdisjoint(changed):
+            if changed.keys().isdisjoint(("url", "storage_path")):
+                _ = self._connection.settings  # raises for a client of the caller's, which has limits of its own
+            copied._connection = Connection(**{name: getattr(copied, name) for name in _PLACE})
+        return copied
+
+    def _owner(self) -> dict[str, str]:
+        return owner_defaults(
+            user_id=self.user_id,
+            agent_id=self.agent_id,
+            app_id=self.app_id,
+            run_id=self.run_id,
+            session_id=self.session_id,
         )
 
     @classmethod
@@ -152,51 +176,50 @@ class T4DMVectorStore(BasePydanticVectorStore):
             ValueError: A node has no embedding.
             ConflictError: An id is another owner's, or the vectors have another length than those of the space.
         """
-        if not (records := self._records(nodes, kwargs)):
+        owner = self._owner()
+        if not (records := self._records(nodes, kwargs, owner)):
             return []
         backend = self._connection.backend()
-        if not self._has_space:
+        if self._made_space != self.space:
             backend.create_space(self.space, m.SpaceRequest(embedder=self.embedder))
-            self._has_space = True
+            self._made_space = self.space
         for part in n.in_requests(records):
-            if self._owner:
-                self._check_owner(backend.get_many(self._named(part)))
+            if owner:
+                self._check_owner(backend.get_many(self._named(part)), owner)
             backend.batch(m.BatchRequest(records=part, space=self.space))
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Store nodes and return their ids; see `add`."""
-        if not (records := self._records(nodes, kwargs)):
+        owner = self._owner()
+        if not (records := self._records(nodes, kwargs, owner)):
             return []
         backend = self._connection.async_backend()
-        if not self._has_space:
+        if self._made_space != self.space:
             await backend.create_space(self.space, m.SpaceRequest(embedder=self.embedder))
-            self._has_space = True
+            self._made_space = self.space
         for part in n.in_requests(records):
-            if self._owner:
-                self._check_owner(await backend.get_many(self._named(part)))
+            if owner:
+                self._check_owner(await backend.get_many(self._named(part)), owner)
             await backend.batch(m.BatchRequest(records=part, space=self.space))
         return [node.node_id for node in nodes]
 
-    def _records(self, nodes: Sequence[BaseNode], given: dict[str, Any]) -> list[m.RecordIn]:
-        fields = n.checked_fields("add", given, n.RECORD_FIELDS - self._owner.keys()) | self._owner
+    def _records(self, nodes: Sequence[BaseNode], given: dict[str, Any], owner: dict[str, str]) -> list[m.RecordIn]:
+        fields = n.checked_fields("add", given, n.RECORD_FIELDS - owner.keys()) | owner
         return [n.to_record(node, fields, is_embedded=self.is_embedding_query) for node in nodes]
 
     def _named(self, records: Sequence[m.RecordIn]) -> m.GetRequest:
         return m.GetRequest(ids=[one.id for one in records if one.id is not None], space=self.space)
 
-    def _check_owner(self, found: Iterable[m.Memory]) -> None:
+    def _check_owner(self, found: Iterable[m.Memory], owner: dict[str, str]) -> None:
         for memory in found:
-            if not self._is_owned(memory):
+            if not _is_owned(memory, owner):
                 raise ConflictError(
                     f"the id {memory.id!r} is another owner's: ids are unique in space {self.space!r}, so take "
                     "another id, or a space for each owner",
                     code="id_of_another_owner",
                     details={"id": memory.id, "space": self.space},
                 )
-
-    def _is_owned(self, memory: m.Memory) -> bool:
-        return all(getattr(memory, column) == value for column, value in self._owner.items())
 
     # Getting ------------------------------------------------------------------------------------------
 
@@ -272,13 +295,14 @@ class T4DMVectorStore(BasePydanticVectorStore):
                     order_by="insertion",
                     limit=_PAGE,
                     include_vectors=with_vectors,
-                    **self._owner,  # type: ignore[arg-type]  # only columns of owners
+                    **self._owner(),  # type: ignore[arg-type]  # only columns of owners
                 )
                 for one in chosen
             ]
 
     def _nodes(self, found: list[m.Memory], node_ids: list[str] | None) -> list[BaseNode]:
-        owned = [memory for memory in found if self._is_owned(memory)]
+        owner = self._owner()
+        owned = [memory for memory in found if _is_owned(memory, owner)]
         if node_ids is not None:
             by_id = {memory.id: memory for memory in owned}
             owned = [by_id[one] for one in dict.fromkeys(node_ids) if one in by_id]
@@ -328,11 +352,11 @@ class T4DMVectorStore(BasePydanticVectorStore):
 
     def clear(self) -> None:
         """Delete all nodes that the store sees. The space stays, and the length of its vectors with it."""
-        self._delete([self._deletion({}, all=not self._owner)])
+        self._delete([self._deletion({}, all=not self._owner())])
 
     async def aclear(self) -> None:
         """Delete all nodes that the store sees; see `clear`."""
-        await self._adelete([self._deletion({}, all=not self._owner)])
+        await self._adelete([self._deletion({}, all=not self._owner())])
 
     def _deletions(
         self, node_ids: list[str] | None, filters: MetadataFilters | m.Filter | None, given: dict[str, Any]
@@ -347,7 +371,7 @@ class T4DMVectorStore(BasePydanticVectorStore):
     def _deletion(self, given: dict[str, Any], **chosen: Any) -> m.DeleteRequest:
         with as_validation_error():
             return m.DeleteRequest(
-                space=self.space, **chosen, **n.checked_fields("delete", given, frozenset(("purge",))), **self._owner
+                space=self.space, **chosen, **n.checked_fields("delete", given, frozenset(("purge",))), **self._owner()
             )
 
     def _delete(self, requests: Iterable[m.DeleteRequest]) -> None:
@@ -413,7 +437,7 @@ class T4DMVectorStore(BasePydanticVectorStore):
             query,
             {"include_embeddings": self.include_embeddings} | given,
             space=self.space,
-            owner=self._owner,
+            owner=self._owner(),
             is_embedded=self.is_embedding_query,
         )
 
@@ -455,6 +479,10 @@ class T4DMVectorStore(BasePydanticVectorStore):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _is_owned(memory: m.Memory, owner: Mapping[str, str]) -> bool:
+    return all(getattr(memory, column) == value for column, value in owner.items())
 
 
 def _parts(ids: Sequence[str]) -> Iterator[list[str]]:

@@ -19,7 +19,7 @@ from autogen_core.model_context import BufferedChatCompletionContext, UnboundedC
 from autogen_core.models import AssistantMessage, SystemMessage, UserMessage
 
 from t4dm.adapters.autogen import T4DMAutoGenMemory
-from t4dm.sdk import ConflictError, TransportError, ValidationError
+from t4dm.sdk import ConflictError, StoreRequest, TransportError, ValidationError
 from tests.support.daemon import Daemon
 
 pytestmark = pytest.mark.asyncio
@@ -104,6 +104,34 @@ async def test_adding_what_was_found_again_replaces_it(memory: T4DMAutoGenMemory
     await memory.close()
 
 
+async def test_a_score_of_the_callers_is_kept_and_one_of_a_search_is_not_stored(memory: T4DMAutoGenMemory):
+    await memory.add(text(FERRY, score="9 of 10"))
+    await memory.add(text("The tram leaves from the square."))
+
+    found = {str(one.content): one for one in (await memory.query("ferry tram")).results}
+    tram = found["The tram leaves from the square."]
+    await memory.add(tram)
+
+    assert (found[FERRY].metadata or {})["score"] == "9 of 10"
+    assert (tram.metadata or {})["score"] > 0
+    assert json.loads(tram.model_dump_json())["metadata"] == tram.metadata
+    scores = {str(one.content): (one.metadata or {})["score"] for one in (await memory.query("")).results}
+    assert scores == {FERRY: "9 of 10", "The tram leaves from the square.": None}
+    await memory.close()
+
+
+async def test_an_id_that_another_program_keeps_in_the_metadata_is_kept(
+    memory: T4DMAutoGenMemory, plain_daemon: Daemon, space: str
+):
+    with plain_daemon.client() as client:
+        client.store(StoreRequest(content=FERRY, metadata={"id": "ticket-7"}, space=space))
+
+    [found] = (await memory.query("ferry")).results
+
+    assert (found.metadata or {})["id"] == "ticket-7"
+    await memory.close()
+
+
 async def test_an_id_of_another_owner_is_not_overwritten(plain_daemon: Daemon, space: str):
     ada = T4DMAutoGenMemory(plain_daemon.url, space=space, user_id="ada")
     bob = T4DMAutoGenMemory(plain_daemon.url, space=space, user_id="bob")
@@ -113,6 +141,46 @@ async def test_an_id_of_another_owner_is_not_overwritten(plain_daemon: Daemon, s
         await bob.add(text("Bob likes coffee.", id="drink"))
 
     assert await contents_of(ada) == ["Ada likes tea."]
+    await ada.close()
+    await bob.close()
+
+
+async def test_an_id_in_another_namespace_is_not_overwritten(plain_daemon: Daemon, space: str):
+    trips = T4DMAutoGenMemory(plain_daemon.url, space=space, user_id="ada", namespace=["trips"])
+    await trips.add(text("Ada takes the ferry.", id="way"))
+
+    for owner, namespace in (("ada", ["work"]), ("ada", []), ("ada", ["trips", "may"]), (None, ["work"])):
+        other = T4DMAutoGenMemory(plain_daemon.url, space=space, user_id=owner, namespace=namespace)
+        with pytest.raises(ConflictError, match="namespace") as refused:
+            await other.add(text("Ada takes the tram.", id="way"))
+        assert refused.value.code == "id_of_another_namespace"
+        await other.close()
+
+    assert await contents_of(trips) == ["Ada takes the ferry."]
+    await trips.add(text("Ada takes the night ferry.", id="way"))
+    assert await contents_of(trips) == ["Ada takes the night ferry."]
+    await trips.close()
+
+
+@pytest.mark.parametrize("question", ["ferry", ""])
+async def test_a_call_cannot_lift_what_restricts_the_memory(plain_daemon: Daemon, space: str, question: str):
+    bob = T4DMAutoGenMemory(plain_daemon.url, space=space, user_id="bob", namespace=["work"])
+    await bob.add(text("Bob's ferry.", topic="boats"))
+    boats = {"field": "topic", "op": "eq", "value": "boats"}
+    ada = T4DMAutoGenMemory(plain_daemon.url, space=space, user_id="ada", namespace=["trips"], filter=boats)
+    await ada.add(text("Ada's ferry.", topic="boats", size=2))
+    await ada.add(text("Ada's ferry ticket.", topic="tickets", size=2))
+
+    for lifted in ({"user_id": "bob"}, {"user_id": None}, {"namespace_prefix": ["work"]}, {"namespace_prefix": None}):
+        with pytest.raises(TypeError, match=next(iter(lifted))):
+            await ada.query(question, **lifted)
+    for own, expected in (
+        ({"field": "size", "op": "eq", "value": 2}, ["Ada's ferry."]),
+        ({"field": "topic", "op": "eq", "value": "tickets"}, []),
+        (None, ["Ada's ferry."]),
+    ):
+        assert await contents_of(ada, question, filter=own) == expected
+    assert await contents_of(bob, question, agent_id="nobody") == []
     await ada.close()
     await bob.close()
 

@@ -258,6 +258,40 @@ def test_owners_do_not_see_each_other(plain_daemon: Daemon):
     bob.close()
 
 
+def test_owners_neither_replace_nor_touch_each_others_records(plain_daemon: Daemon):
+    ada, bob = (T4DMStorage(plain_daemon.url, space="owned-ids", user_id=name) for name in ("ada", "bob"))
+    ada.save([record("a", created_at=NOON, last_accessed=NOON)])
+    taken = [record("b", last_accessed=NOON), record("a").model_copy(update={"content": "Bob's."})]
+
+    async def save_awaited() -> None:
+        try:
+            await bob.asave(taken)
+        finally:
+            await bob.aclose()
+
+    with pytest.raises(ConflictError, match="another owner"):
+        bob.save(taken)
+    with pytest.raises(ConflictError, match="another owner"):
+        asyncio.run(save_awaited())
+    with pytest.raises(ConflictError, match="another owner"):
+        bob.update(taken[1])
+    assert bob.count() == 0
+    bob.save(taken[:1])
+    bob.touch_records(["a", "b"])
+
+    hers, his = ada.get_record("a"), bob.get_record("b")
+    assert hers is not None
+    assert his is not None
+    assert (hers.content, hers.last_accessed) == ("Record a.", NOON)
+    assert his.last_accessed > NOON
+    ada.save([record("a").model_copy(update={"content": "Ada's."})])
+    changed = ada.get_record("a")
+    assert changed is not None
+    assert changed.content == "Ada's."
+    ada.close()
+    bob.close()
+
+
 def test_awaited_calls_do_the_same(storage: T4DMStorage):
     async def play() -> tuple[list[Any], int, list[Any]]:
         await storage.asave([record("a"), record("b", "/b")])

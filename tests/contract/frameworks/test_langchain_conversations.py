@@ -468,8 +468,15 @@ def test_one_agent_serves_users_who_do_not_see_each_others_memories(plain_daemon
     assert "Miso" in model.told
 
 
-@pytest.mark.parametrize(("told", "message"), [({}, "told no owner"), ({"name": "ada"}, "columns that no memory has")])
-def test_an_agent_that_does_not_know_its_user_is_stopped(closing: Close, told: dict[str, str], message: str):
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({}, "told no owner"),
+        ({"name": "ada"}, "columns that no memory has"),
+        ({"user_id": None, "agent_id": "bot"}, "told no user_id"),  # the bot's memories are not everybody's
+    ],
+)
+def test_an_agent_that_does_not_know_its_user_is_stopped(closing: Close, told: dict[str, str | None], message: str):
     memory = closing(T4DMMemoryMiddleware("http://127.0.0.1:1", owner_of=lambda runtime: told))
 
     with pytest.raises(ValueError, match=message):

@@ -351,6 +351,12 @@ def test_a_filter_that_nobody_understands_is_refused_whatever_is_stored(
         store.search(USERS, filter={key: condition})
 
 
+@pytest.mark.parametrize("operator", ["$and", "$or", "$nor", "$not"])
+def test_an_operator_that_joins_conditions_is_refused_and_finds_not_nothing(store: T4DMStore, operator: str):
+    with pytest.raises(ValueError, match="hold together"):
+        store.search(USERS, filter={operator: [{"a": 1}, {"a": 2}]})
+
+
 def test_comparison_is_typed_and_orders_texts_too(store: T4DMStore):
     for key, when in {"old": "2025-12-31", "new": "2026-05-01", "number": 20260501, "true": True, "none": None}.items():
         store.put(USERS, key, {"when": when})

@@ -115,7 +115,7 @@ def test_a_daemon_that_goes_away_is_told_and_one_that_comes_back_is_used(
     daemon = make_daemon(home=tmp_path / "home").start()
     url, port = daemon.url, urlsplit(daemon.url).port
     store = T4DMVectorStore(url=url, max_retries=0)
-    block = T4DMMemoryBlock(url=url, max_retries=0)
+    block = T4DMMemoryBlock(url=url, max_retries=0, user_id="ada")
 
     async def play() -> tuple[list[str] | None, str]:
         await store.async_add([NODE])

@@ -21,7 +21,7 @@ from llama_index.core.memory import Memory, VectorMemoryBlock
 from llama_index.core.vector_stores import MetadataFilter, MetadataFilters
 
 from t4dm.sdk import models as m
-from t4dm.sdk.errors import ValidationError
+from t4dm.sdk.errors import TransportError, ValidationError
 from t4dm_integrations.llamaindex import T4DMMemoryBlock, T4DMVectorStore
 from tests.support.daemon import Daemon
 
@@ -62,6 +62,24 @@ async def talk(memory: Memory) -> None:
 
 async def prompt(memory: Memory, question: str) -> str:
     return "\n".join(str(message.content) for message in await memory.aget(input=question))
+
+
+class Counting:
+    """A client that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.parts: list[list[m.RecordIn]] = []
+
+    async def store(self, request: m.StoreRequest) -> None:
+        raise NotImplementedError
+
+    async def batch(self, request: m.BatchRequest) -> None:
+        self.parts.append(request.records)
+
+
+def kept_in(block: T4DMMemoryBlock, daemon: Daemon) -> list[str]:
+    with daemon.client() as client:
+        return [one.content for one in client.list(m.ListRequest(space=block.space, order_by="insertion")).results]
 
 
 @pytest_asyncio.fixture
@@ -164,6 +182,97 @@ async def test_messages_are_kept_with_their_session_and_their_speaker(
         ("User: Größe 🚀", {"role": "user"}, "monday", "ragnhild"),
         ("User: a\nb", {"role": "user"}, "monday", "ragnhild"),
     ]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("letter", ["a", "漢", "🚀"])
+async def test_a_text_that_is_too_long_for_one_memory_becomes_several(
+    block: T4DMMemoryBlock, plain_daemon: Daemon, letter: str
+) -> None:
+    words = [f"{at:07} {letter * 12}" for at in range(60_000)]
+
+    await block.aput([ChatMessage(content=text) for text in ("Before.", "\n".join(words), "After.")], session_id="x")
+
+    contents = kept_in(block, plain_daemon)
+    assert contents[0] == "User: Before."
+    assert contents[-1] == "User: After."
+    assert len(contents) > 3
+    assert all(one.startswith("User: ") for one in contents)
+    assert " ".join(one.removeprefix("User: ") for one in contents[1:-1]).split() == " ".join(words).split()
+
+
+@pytest.mark.asyncio
+async def test_what_is_private_in_a_text_that_is_too_long_is_not_stored(
+    block: T4DMMemoryBlock, plain_daemon: Daemon
+) -> None:
+    private = f"<private>{'secret ' * 150_000}</private>"
+    long = "".join(f"{at:07}" for at in range(143_000))
+
+    await block.aput([ChatMessage(content=f"Open. {private} End."), ChatMessage(content=private)], session_id="x")
+    await block.aput([ChatMessage(content=f"Open. {private}{long}")], session_id="y")
+
+    first, *others = kept_in(block, plain_daemon)
+    assert first == "User: Open. End."
+    assert "".join(one.removeprefix("User: ") for one in others) == f"Open.{long}"
+
+
+@pytest.mark.asyncio
+async def test_more_messages_than_fit_into_one_request_are_all_stored() -> None:
+    client = Counting()
+    block = T4DMMemoryBlock(client=client)
+
+    await block.aput([ChatMessage(content=f"Message {at}.") for at in range(1200)])
+    await block.aput([ChatMessage(content="漢" * 340_000) for _ in range(20)])
+
+    assert [one.content for part in client.parts for one in part][:1200] == [
+        f"User: Message {at}." for at in range(1200)
+    ]
+    assert sum(len(part) for part in client.parts) == 1220
+    assert all(len(part) <= 500 for part in client.parts)
+    assert all(sum(len(one.content.encode()) for one in part) <= 8 * 1024 * 1024 for part in client.parts)
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_cannot_be_stored_is_told_and_keeps_no_other_from_being_stored(
+    block: T4DMMemoryBlock, plain_daemon: Daemon
+) -> None:
+    with pytest.raises(ValidationError, match="surrogate"):
+        await block.aput([ChatMessage(content=text) for text in ("Before.", "\ud800", "After.")], session_id="x")
+
+    assert kept_in(block, plain_daemon) == ["User: Before.", "User: After."]
+
+
+@pytest.mark.asyncio
+async def test_without_a_session_no_other_sessions_are_recalled(block: T4DMMemoryBlock) -> None:
+    await block.aput([ChatMessage(content="I am allergic to walnuts.")], session_id="monday")
+    asked = [ChatMessage(content="What about walnuts?")]
+
+    for update in ({"across_sessions": False}, {"user_id": None}, {"user_id": None, "across_sessions": False}):
+        with pytest.raises(ValueError, match="give session_id"):
+            await block.model_copy(update=update).aget(asked)
+    assert "walnuts" in await block.aget(asked)
+    assert "walnuts" in await block.model_copy(update={"across_sessions": False}).aget(asked, session_id="monday")
+
+
+@pytest.mark.asyncio
+async def test_the_owner_and_the_place_are_those_of_the_settings_when_a_block_is_used(block: T4DMMemoryBlock) -> None:
+    asked = [ChatMessage(content="What about walnuts?")]
+    await block.aput([ChatMessage(content="I am allergic to walnuts.")], session_id="x")
+    bob = block.model_copy(update={"user_id": "bob"})
+    elsewhere = block.model_copy(update={"url": "http://127.0.0.1:1", "max_retries": 0})
+
+    assert await bob.aget(asked) == ""
+    await bob.aput([ChatMessage(content="I sell walnuts.")], session_id="x")
+    assert "sell" not in await block.aget(asked)
+    with pytest.raises(TransportError):
+        await elsewhere.aget(asked)
+    with pytest.raises(ValueError, match="frozen"):
+        block.url = "http://127.0.0.1:1"
+    block.user_id = "bob"
+    told = await block.aget(asked)
+    assert "sell" in told
+    assert "allergic" not in told
+    await elsewhere.aclose()
 
 
 @pytest.mark.asyncio

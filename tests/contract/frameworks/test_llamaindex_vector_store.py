@@ -29,7 +29,7 @@ from llama_index.core.vector_stores import FilterOperator, MetadataFilter, Metad
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
 
 from t4dm.sdk import models as m
-from t4dm.sdk.errors import ConflictError, ValidationError
+from t4dm.sdk.errors import ConflictError, TransportError, ValidationError
 from t4dm_integrations.llamaindex import T4DMVectorStore
 from tests.support.daemon import Daemon
 
@@ -389,6 +389,15 @@ def test_maximal_marginal_relevance_takes_its_threshold_from_the_query_or_beside
     assert store.query(plain, mmr_threshold=0).ids == ["best", "other"]
 
 
+@pytest.mark.parametrize("mode", [Mode.DEFAULT, Mode.MMR, Mode.HYBRID, Mode.SPARSE, Mode.TEXT_SEARCH])
+def test_a_query_for_no_nodes_finds_none(store: T4DMVectorStore, mode: Mode) -> None:
+    store.add([node("a")])
+
+    result = store.query(asked(1.0, 0.0, query_str="text", similarity_top_k=0, mode=mode))
+
+    assert (result.nodes, result.similarities, result.ids) == ([], [], [])
+
+
 def test_a_query_can_be_asked_of_the_past(store: T4DMVectorStore) -> None:
     store.add([node("a", text="old")])
     then = store.client.get("a", space=store.space).recorded_at
@@ -433,9 +442,9 @@ def test_a_query_that_contradicts_itself_is_refused(
         store.query(query, **beside)
 
 
-def test_a_query_that_asks_for_none_or_for_what_is_unknown_is_refused(store: T4DMVectorStore) -> None:
+def test_a_query_that_asks_for_less_than_none_or_for_what_is_unknown_is_refused(store: T4DMVectorStore) -> None:
     with pytest.raises(ValidationError, match="k: Input should be greater than or equal to 1"):
-        store.query(asked(1.0, similarity_top_k=0))
+        store.query(asked(1.0, similarity_top_k=-1))
     with pytest.raises(TypeError, match=r"query\(\) got an unexpected keyword argument 'treshold'"):
         store.query(asked(1.0), treshold=0.5)
     with pytest.raises(NotImplementedError, match="output_fields"):
@@ -471,6 +480,21 @@ def test_a_store_with_an_owner_sees_changes_and_deletes_only_the_owners_nodes(
     assert ids(store) == ["a"]
     ada.close()
     bob.close()
+
+
+def test_the_owner_is_whom_the_settings_name_when_a_store_is_used(store: T4DMVectorStore) -> None:
+    ada = store.model_copy(update={"user_id": "ada"})
+    ada.add([node("a")])
+    bob = ada.model_copy(update={"user_id": "bob"})
+    assert bob.get_nodes() == []
+    bob.add([node("b")])
+
+    assert (ids(ada), ids(bob), ids(store)) == (["a"], ["b"], ["a", "b"])
+    ada.user_id = "bob"
+    assert ids(ada) == ["b"]
+    ada.user_id = ""
+    with pytest.raises(ValidationError, match="user_id"):
+        ada.clear()
 
 
 # The daemon's own vectors -----------------------------------------------------------------------------
@@ -530,6 +554,39 @@ def test_a_client_of_the_callers_is_used_and_cannot_be_saved(plain_daemon: Daemo
         for save in (store.to_dict, store.to_json, lambda: pickle.dumps(store)):
             with pytest.raises(ValidationError, match="cannot be saved or copied"):
                 save()
+
+
+def test_a_copy_with_another_place_reaches_that_place(store: T4DMVectorStore, plain_daemon: Daemon) -> None:
+    store.add([node("a")])
+    elsewhere = store.model_copy(update={"url": "http://127.0.0.1:1", "max_retries": 0})
+
+    with pytest.raises(TransportError, match=r"http://127\.0\.0\.1:1"):
+        elsewhere.get_nodes()
+    assert ids(store) == ["a"]
+    for name, value in (("url", plain_daemon.url), ("timeout_s", 1.0), ("embedder", "server"), ("stores_text", False)):
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(elsewhere, name, value)
+    elsewhere.close()
+
+
+def test_a_copy_with_another_space_or_embedder_makes_its_space_as_it_should_be(store: T4DMVectorStore) -> None:
+    store.add([node("a")])
+    other = store.model_copy(update={"space": f"{store.space}, other"})
+    served = other.model_copy(update={"space": f"{store.space}, served", "embedder": "server"})
+    other.add([node("b", [1.0, 0.0, 0.0])])
+
+    assert ids(other) == ["b"]
+    assert not served.is_embedding_query
+    assert store.client.get("b", space=other.space, include_vector=True).vector == [1.0, 0.0, 0.0]
+
+
+def test_a_copy_of_a_store_with_a_client_keeps_the_client(plain_daemon: Daemon) -> None:
+    with plain_daemon.client() as client:
+        store = T4DMVectorStore(client=client)
+
+        assert store.model_copy(update={"user_id": "ada"}).client is client
+        with pytest.raises(ValidationError, match="client of your own"):
+            store.model_copy(update={"timeout_s": 1.0})
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import gc
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from t4dm.sdk import (
     TransportError,
     ValidationError,
 )
+from t4dm_daemon.runtime import open_embedded
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -129,3 +131,36 @@ def test_an_awaited_client_is_refused_where_nothing_awaits():
 )
 def test_what_was_not_found_is_told_apart(details: dict[str, str], is_space: bool):
     assert NotFoundError("there is none", code="not_found", details=details).is_missing_space is is_space
+
+
+def test_two_spellings_of_one_directory_are_one(tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    connections = [Connection(storage_path=tmp_path / name) for name in ("store", "link", "link/../store")]
+
+    assert len({id(one.backend()) for one in connections}) == 1
+    for one in connections:
+        one.close()
+
+
+def test_opening_a_directory_never_stops_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from t4dm import _connection
+
+    entered, go_on = threading.Event(), threading.Event()
+
+    def open_slowly(path: Path) -> object:
+        entered.set()
+        assert go_on.wait(30)
+        return open_embedded(path, embedding_model="hashing", cache_path=tmp_path / "cache")
+
+    monkeypatch.setattr("t4dm._embedded.open_embedded", open_slowly)
+    connection = _connection.Connection(storage_path=tmp_path / "slow")
+
+    async def two_at_once() -> list[int]:
+        calls = [asyncio.ensure_future(connection.async_backend().stats()) for _ in range(1)]
+        await asyncio.to_thread(entered.wait, 30)
+        calls.append(asyncio.ensure_future(connection.async_backend().stats()))  # waits for no lock
+        go_on.set()
+        return [one.items for one in await asyncio.gather(*calls)]
+
+    assert asyncio.run(two_at_once()) == [0, 0]
+    asyncio.run(connection.aclose())

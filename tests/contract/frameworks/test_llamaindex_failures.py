@@ -85,7 +85,7 @@ def test_an_index_and_a_memory_pass_the_error_on(unanswered: str) -> None:
     Settings.tokenizer, Settings.embed_model, Settings.llm = str.split, MockEmbedding(embed_dim=2), MockLLM()
 
     async def play() -> None:
-        block = T4DMMemoryBlock(url=unanswered, **QUICK)
+        block = T4DMMemoryBlock(user_id="ada", url=unanswered, **QUICK)
         memory = Memory.from_defaults(
             session_id="s", token_limit=4, token_flush_size=1, tokenizer_fn=str.split, memory_blocks=[block]
         )

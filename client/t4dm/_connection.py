@@ -15,7 +15,8 @@ import threading
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from types import TracebackType
+from typing import Any, Final, Self, cast
 
 from t4dm._async_backend import AsyncMemoryBackend, InThread, as_async
 from t4dm._backend import MemoryBackend
@@ -97,7 +98,7 @@ class Connection:
         self._lock = threading.Lock()
         self._async_lock = threading.Lock()
         self._opened = _Opened(self._path)
-        self._finalizer = weakref.finalize(self, self._opened.close)
+        weakref.finalize(self, self._opened.close)
         self._async: AsyncMemoryBackend | None = None
 
     @property
@@ -188,6 +189,38 @@ class Connection:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Connection:
         return self if self._client is not None else Connection(**self.settings)
+
+
+class Connected:
+    """What reaches memories over a `_connection` of its own, and closes it."""
+
+    __slots__ = ()
+
+    _connection: Connection
+
+    def close(self) -> None:
+        """Close what was opened by calls that wait. Twice does no harm; a later call opens it again."""
+        self._connection.close()
+
+    async def aclose(self) -> None:
+        """Close everything that was opened."""
+        await self._connection.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
 def _hold(path: Path) -> MemoryBackend:

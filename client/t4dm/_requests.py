@@ -6,7 +6,7 @@ among them is a TypeError, as for any Python function.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -160,7 +160,7 @@ class Defaults:
         metadata: Mapping[str, Any] | None,
         fields: RecordFields,
     ) -> m.StoreRequest:
-        given = _known("add", fields, RecordFields)
+        given = known_fields("add", fields, RecordFields.__annotations__)
         given |= _unless_none(id=id, metadata=metadata)
         with as_validation_error():
             return m.StoreRequest(content=content, space=self.in_space(space), **self._for_owner(given))
@@ -183,14 +183,14 @@ class Defaults:
     def search(
         self, query: str | None, k: int, space: str | None, filter: FilterLike | None, fields: SearchFields
     ) -> m.SearchRequest:
-        given = _known("search", fields, SearchFields) | _unless_none(query=query, filter=filter)
+        given = known_fields("search", fields, SearchFields.__annotations__) | _unless_none(query=query, filter=filter)
         with as_validation_error():
             return m.SearchRequest(k=k, space=self.in_space(space), **self._for_owner(given))
 
     def context(
         self, query: str, budget_tokens: int, space: str | None, filter: FilterLike | None, fields: SearchFields
     ) -> r.ContextRequest:
-        given = _known("context", fields, SearchFields) | _unless_none(filter=filter)
+        given = known_fields("context", fields, SearchFields.__annotations__) | _unless_none(filter=filter)
         with as_validation_error():
             return r.ContextRequest(
                 query=query, budget_tokens=budget_tokens, space=self.in_space(space), **self._for_owner(given)
@@ -213,7 +213,7 @@ class Defaults:
         order_by: m.OrderBy,
         fields: ListFields,
     ) -> Pages:
-        given = _known("get_all", fields, ListFields) | _unless_none(filter=filter)
+        given = known_fields("get_all", fields, ListFields.__annotations__) | _unless_none(filter=filter)
         if limit is not None and limit < 0:
             raise ValidationError("limit is not negative", code="validation_error")
         with as_validation_error():
@@ -221,14 +221,14 @@ class Defaults:
         return Pages(first, limit)
 
     def change(self, changes: ChangeFields) -> m.UpdateRequest:
-        given = _known("update", changes, ChangeFields)
+        given = known_fields("update", changes, ChangeFields.__annotations__)
         if not given:
             raise TypeError("update() needs at least one change, for example content=…")
         with as_validation_error():
             return m.UpdateRequest(**given)
 
     def deletion(self, space: str | None, selector: DeleteFields) -> m.DeleteRequest:
-        given = _known("delete_all", selector, DeleteFields)
+        given = known_fields("delete_all", selector, DeleteFields.__annotations__)
         with as_validation_error():
             return m.DeleteRequest(space=self.in_space(space), **self._for_owner(given))
 
@@ -286,10 +286,10 @@ def _moments() -> TypeAdapter[datetime]:
     return TypeAdapter(m.Time)
 
 
-def _known(method: str, given: Mapping[str, Any], fields: type[Any]) -> dict[str, Any]:
+def known_fields(method: str, given: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
     """Return the arguments, or raise the TypeError that a written-out signature would."""
     for name in given:
-        if name not in fields.__annotations__:
+        if name not in known:
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
     return dict(given)
 

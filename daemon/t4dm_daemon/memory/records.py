@@ -10,13 +10,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from t4dm._privacy import without_private
 from t4dm.sdk import models as m
 from t4dm_daemon.core.clock import OPEN, UNBOUNDED, from_micros, to_micros
 from t4dm_daemon.core.errors import InvalidInputError
 from t4dm_daemon.core.item import ENTITY_COLUMNS, MUTABLE_FIELDS, Item
 from t4dm_daemon.memory import json_text
 from t4dm_daemon.memory.dedup import content_hash
-from t4dm_daemon.memory.privacy import without_private
 
 _SAME_VECTOR: Final = 1e-5
 """What the numbers of a unit vector differ by at most when a text is embedded again, in other company."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
 from t4dm._connection import Connection
+from t4dm._owners import check_owned
 from t4dm._requests import owner_defaults
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
@@ -290,13 +291,7 @@ class T4DMAutoGenMemory(Memory, Component[T4DMAutoGenMemoryConfig]):
             found = await backend.get_many(m.GetRequest(ids=[id], space=space))
         except NotFoundError as error:
             found = _nothing(error)
-        if any(getattr(memory, column) != owner for memory in found for column, owner in self._owner.items()):
-            raise ConflictError(
-                f"the id {id!r} is another owner's: ids are unique in space {space!r}, so take another id, or a "
-                "space for each owner",
-                code="id_of_another_owner",
-                details={"id": id, "space": space},
-            )
+        check_owned(found, self._owner)
         for memory in found:
             if memory.namespace != self._settings.namespace:
                 raise ConflictError(

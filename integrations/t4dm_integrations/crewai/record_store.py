@@ -20,8 +20,10 @@ from crewai.memory.types import MemoryRecord, ScopeInfo
 
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
-from t4dm._connection import Connection
+from t4dm._connection import Connected, Connection
+from t4dm._owners import check_owned, is_owned
 from t4dm._requests import owner_defaults
+from t4dm._steps import adrive, drive
 from t4dm.sdk import models as m
 from t4dm.sdk import namespace_models as n
 from t4dm.sdk._validation import as_validation_error
@@ -42,7 +44,7 @@ _TEXTS: Final = 100
 """Records of a request whose texts the daemon embeds: it answers in seconds."""
 
 
-class RecordStore:
+class RecordStore(Connected):
     """Keep records in one space. Thread-safe; nothing is sent before the first call.
 
     A record belongs to the owner columns that were given, and nothing else is seen.
@@ -84,38 +86,32 @@ class RecordStore:
     def run(self, steps: Steps[T]) -> T:
         """Carry out an operation and return what it comes to."""
         backend = self._connection.backend()
-        answer: Any = None
-        while True:
-            try:
-                call = steps.send(answer)
-            except StopIteration as end:
-                result: T = end.value
-                return result
+
+        def carry_out(call: Call) -> Any:
             with _in_crewais_words():
                 try:
-                    answer = call(backend)
+                    return call(backend)
                 except NotFoundError as error:
-                    if not error.is_missing_space:
-                        raise
-                    answer = None
+                    if error.is_missing_space:
+                        return None
+                    raise
+
+        return drive(steps, carry_out)
 
     async def arun(self, steps: Steps[T]) -> T:
         """Carry out an operation as `run` does, awaited."""
         backend = self._connection.async_backend()
-        answer: Any = None
-        while True:
-            try:
-                call = steps.send(answer)
-            except StopIteration as end:
-                result: T = end.value
-                return result
+
+        async def carry_out(call: Call) -> Any:
             with _in_crewais_words():
                 try:
-                    answer = await call(backend)
+                    return await call(backend)
                 except NotFoundError as error:
-                    if not error.is_missing_space:
-                        raise
-                    answer = None
+                    if error.is_missing_space:
+                        return None
+                    raise
+
+        return await adrive(steps, carry_out)
 
     def restriction(
         self,
@@ -171,16 +167,8 @@ class RecordStore:
         return items
 
     def _check_owner(self, ids: Sequence[str]) -> Steps[None]:
-        if not self._owner:
-            return
-        for memory in (yield from self._stored(ids)):
-            if not self._is_seen(memory):
-                raise ConflictError(
-                    f"the id {memory.id!r} is another owner's: ids are unique in space {self._space!r}, so take "
-                    "another id, or a space for each owner",
-                    code="id_of_another_owner",
-                    details={"id": memory.id, "space": self._space},
-                )
+        if self._owner:
+            check_owned((yield from self._stored(ids)), self._owner)
 
     def touch_records(self, record_ids: list[str]) -> None:
         """Note that records were used now; those that do not exist, or are another owner's, are no error."""
@@ -189,7 +177,7 @@ class RecordStore:
     def touching(self, ids: Sequence[str]) -> Steps[None]:
         """Note that those of the records were used now that are seen here."""
         if self._owner:
-            ids = [memory.id for memory in (yield from self._stored(ids)) if self._is_seen(memory)]
+            ids = [memory.id for memory in (yield from self._stored(ids)) if is_owned(memory, self._owner)]
         for at in range(0, len(ids), m.MAX_LIMIT):
             part = list(ids[at : at + m.MAX_LIMIT])
             yield methodcaller("touch", m.TouchRequest(ids=part, space=self._space))
@@ -300,7 +288,7 @@ class RecordStore:
     def getting(self, ids: Sequence[str]) -> Steps[list[MemoryRecord]]:
         """Come to those of the records that exist, in the order given."""
         found = yield from self._stored(ids, vectors=self._embedder == "client")
-        return [to_memory_record(memory) for memory in found if self._is_seen(memory)]
+        return [to_memory_record(memory) for memory in found if is_owned(memory, self._owner)]
 
     def _stored(self, ids: Sequence[str], *, vectors: bool = False) -> Steps[list[m.Memory]]:
         """Come to the memories that have these ids, whoever's they are."""
@@ -310,9 +298,6 @@ class RecordStore:
                 request = m.GetRequest(ids=list(ids[at : at + PAGE]), space=self._space, include_vectors=vectors)
             memories += (yield methodcaller("get_many", request)) or ()
         return memories
-
-    def _is_seen(self, memory: m.Memory) -> bool:
-        return all(getattr(memory, column) == value for column, value in self._owner.items())
 
     def list_records(self, scope_prefix: str | None = None, limit: int = 200, offset: int = 0) -> list[MemoryRecord]:
         """Return the records of a scope, newest first."""
@@ -398,16 +383,6 @@ class RecordStore:
             request = n.CategoriesRequest(space=self._space, namespace_prefix=labels_of(scope) or None, **self._owner)
         answer: dict[str, int] | None = yield methodcaller("categories", request)
         return answer or {}
-
-    # The end ------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Close what was opened by calls that wait. Twice does no harm; another call opens it again."""
-        self._connection.close()
-
-    async def aclose(self) -> None:
-        """Close everything that was opened."""
-        await self._connection.aclose()
 
 
 def _children(scope: str, found: Iterable[n.NamespaceInfo]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -14,20 +14,18 @@ from langchain_core.messages import BaseMessage, message_to_dict, messages_from_
 
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
-from t4dm._connection import Connection
+from t4dm._connection import Connected, Connection
+from t4dm._request_parts import in_requests, size_of_json
 from t4dm._requests import owner_defaults
-from t4dm.sdk import models as m
 from t4dm.sdk import session_models as s
 from t4dm.sdk._validation import as_validation_error, problems, sentence
 from t4dm.sdk.errors import ValidationError
 
 _LIKE_AN_OWNERS: Final = re.compile(r"/|(user_id|agent_id|app_id|run_id)=")
 _PAGE: Final = 1000
-_BODY_BYTES: Final = 8 * 1024 * 1024
-"""A request ends here, well below the 32 MiB that a daemon takes; one message may be as large by itself."""
 
 
-class T4DMChatMessageHistory(BaseChatMessageHistory):
+class T4DMChatMessageHistory(Connected, BaseChatMessageHistory):
     """Keep the messages of one conversation. Thread-safe; any number of processes may append."""
 
     def __init__(
@@ -128,7 +126,8 @@ class T4DMChatMessageHistory(BaseChatMessageHistory):
 
     def _appends(self, messages: Sequence[BaseMessage]) -> list[s.AppendRequest]:
         values = [_value(at, message) for at, message in enumerate(messages)]
-        return [s.AppendRequest.model_construct(messages=part, space=self.space) for part in _in_requests(values)]
+        parts = in_requests((value, size_of_json(value)) for value in values)
+        return [s.AppendRequest.model_construct(messages=part, space=self.space) for part in parts]
 
     def clear(self) -> None:
         """Forget the messages of this conversation for good."""
@@ -137,14 +136,6 @@ class T4DMChatMessageHistory(BaseChatMessageHistory):
     async def aclear(self) -> None:
         """Forget the messages of this conversation for good."""
         await self._connection.async_backend().clear_messages(self._session, space=self.space)
-
-    def close(self) -> None:
-        """Close what was opened by calls that wait. Twice does no harm; a later call opens it again."""
-        self._connection.close()
-
-    async def aclose(self) -> None:
-        """Close everything that was opened."""
-        await self._connection.aclose()
 
 
 class _Reading:
@@ -195,18 +186,3 @@ def _value(at: int, message: BaseMessage) -> Any:
             details={"message": at},
         ) from error
     return value
-
-
-def _in_requests(values: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield the messages in parts that fit into a request each."""
-    part: list[Any] = []
-    size_bytes = 0
-    for value in values:
-        of_one = 2 * len(repr(value))
-        if part and (size_bytes + of_one > _BODY_BYTES or len(part) == m.MAX_BATCH):
-            yield part
-            part, size_bytes = [], 0
-        part.append(value)
-        size_bytes += of_one
-    if part:
-        yield part

@@ -5,7 +5,7 @@ A document's text is a memory's content, its metadata the metadata, its id the i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pydantic
@@ -28,31 +28,15 @@ SEARCH_FIELDS: Final = frozenset(m.SearchRequest.model_fields) - {
     "mmr",
 }
 """What a search may say, beside the question: `mode`, `as_of`, `known_at`, `kappa_min`, …"""
-_BODY_BYTES: Final = 8 * 1024 * 1024
-"""A request ends here, well below the 32 MiB that a daemon takes: answers, too, stay prompt."""
-_OVERHEAD_BYTES: Final = 200
 
 
 def to_document(memory: m.Memory) -> Document:
     return Document(id=memory.id, page_content=memory.content, metadata=memory.metadata)
 
 
-def is_owned(memory: m.Memory, owner: Mapping[str, str]) -> bool:
-    """Say whether a memory's owner columns are those given."""
-    return all(getattr(memory, column) == value for column, value in owner.items())
-
-
 def as_numbers(vector: Sequence[float]) -> list[float]:
     """Return an embedding as plain numbers, whatever numbers it is made of."""
     return [float(number) for number in vector]
-
-
-def checked_fields(method: str, given: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """Return the arguments, or raise the TypeError that a written-out signature would."""
-    for name in given:
-        if name not in known:
-            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
-    return dict(given)
 
 
 def record(
@@ -82,22 +66,6 @@ def record(
             code="validation_error",
             details={"document": at, "errors": problems(error)},
         ) from error
-
-
-def in_requests(records: Sequence[m.RecordIn]) -> Iterator[list[m.RecordIn]]:
-    """Yield the records in parts that fit into a request each."""
-    part: list[m.RecordIn] = []
-    size_bytes = 0
-    for one in records:
-        texts = len(one.content) + len(repr(one.metadata)) + len(repr(one.value))
-        of_one = _OVERHEAD_BYTES + 2 * (texts + len(one.vector or b""))
-        if part and size_bytes + of_one > _BODY_BYTES:
-            yield part
-            part, size_bytes = [], 0
-        part.append(one)
-        size_bytes += of_one
-    if part:
-        yield part
 
 
 def search_request(

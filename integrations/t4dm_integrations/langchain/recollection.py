@@ -7,7 +7,6 @@ before and notices what it has heard already. Its metadata say who spoke (`role`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 from langchain_core.messages import BaseMessage
 
 from t4dm._connection import Connection
+from t4dm._privacy import without_private
 from t4dm.sdk import models as m
 from t4dm.sdk import recall_models as r
 from t4dm.sdk._validation import as_validation_error
@@ -26,8 +26,6 @@ NOBODYS: Final = m.Filter(
     not_=m.Filter(or_=[m.Filter(field=one, op="exists") for one in ("user_id", "agent_id", "app_id", "run_id")])
 )
 """Passes what has no owner."""
-_PRIVATE: Final = re.compile(r"<private>.*?(?:</private>|\Z)", re.DOTALL | re.IGNORECASE)
-"""What the daemon does not store; cut out before a text is split, because a part may hold only one of the two tags."""
 _PART_CHARS: Final = m.MAX_CONTENT_BYTES // 4
 """A longer message becomes several memories: as many characters fit into one whatever they are."""
 MAX_KNOWN: Final = 1000
@@ -144,7 +142,7 @@ class Recollection:
             metadata = {"role": message.type} | ({} if message.id is None else {"message_id": message.id})
             said = f"{self.speakers[message.type]}: {text}"
             if len(said) > _PART_CHARS:
-                said = _PRIVATE.sub("", said)
+                said = without_private(said)  # before it is split: a part may hold only one of the two tags
             with as_validation_error():
                 records += [
                     m.RecordIn(content=said[at : at + _PART_CHARS], metadata=metadata, **owner)

@@ -12,8 +12,8 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from t4dm._connection import Connection
-from t4dm._requests import owner_defaults
+from t4dm._connection import Connected, Connection
+from t4dm._requests import known_fields, owner_defaults
 from t4dm.sdk import models as m
 from t4dm_integrations.langchain import documents as d
 from t4dm_integrations.langchain.filters import to_filter
@@ -22,7 +22,7 @@ _CALLABLE: Final = frozenset(("k", "filter", "as_of", "known_at", "kappa_min", "
 """What `invoke` may say for one call."""
 
 
-class T4DMRetriever(BaseRetriever):
+class T4DMRetriever(Connected, BaseRetriever):
     """Find memories of any kind, whoever stored them, as documents.
 
     `invoke` and `ainvoke` take k, filter, as_of, known_at, kappa_min, min_score and mode for one call. A space that
@@ -115,7 +115,7 @@ class T4DMRetriever(BaseRetriever):
         return self._documents(await self._connection.async_backend().search(self._request(query, vector, kwargs)))
 
     def _request(self, query: str, vector: list[float] | None, given: dict[str, Any]) -> m.SearchRequest:
-        asked = {name: getattr(self, name) for name in _CALLABLE} | d.checked_fields("invoke", given, _CALLABLE)
+        asked = {name: getattr(self, name) for name in _CALLABLE} | known_fields("invoke", given, _CALLABLE)
         k, restriction = asked.pop("k"), asked.pop("filter")
         return d.search_request(query, vector, k, self.space, restriction, asked | self._owner)
 
@@ -125,11 +125,3 @@ class T4DMRetriever(BaseRetriever):
             for document, hit in zip(documents, answer.results, strict=True):
                 document.metadata[self.score_key] = hit.score
         return documents
-
-    def close(self) -> None:
-        """Close what was opened by calls that wait. Twice does no harm; a later call opens it again."""
-        self._connection.close()
-
-    async def aclose(self) -> None:
-        """Close everything that was opened."""
-        await self._connection.aclose()

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -17,8 +16,8 @@ from langchain_core.vectorstores import VectorStore
 
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
-from t4dm._connection import Connection
-from t4dm._requests import owner_defaults
+from t4dm._connection import Connected, Connection
+from t4dm._requests import known_fields, owner_defaults
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.errors import NotFoundError
@@ -30,7 +29,7 @@ OWN_SPACE: Final = "langchain"
 Vector = Sequence[float]
 
 
-class SimilaritySearch(VectorStore):
+class SimilaritySearch(Connected, VectorStore):
     """Know where the documents are, and find them."""
 
     def __init__(
@@ -93,32 +92,6 @@ class SimilaritySearch(VectorStore):
     def settings(self) -> dict[str, Any]:
         """Plain JSON from which `T4DMVectorStore(embedding, **settings)` makes one like this."""
         return {**self._connection.settings, "space": self._space, **self._owner, "mode": self._mode}
-
-    # The end ------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Close what was opened by calls that wait. Twice does no harm; a later call opens it again."""
-        self._connection.close()
-
-    async def aclose(self) -> None:
-        """Close everything that was opened."""
-        await self._connection.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     # Similarity ---------------------------------------------------------------------------------------
 
@@ -286,7 +259,7 @@ class SimilaritySearch(VectorStore):
         is halved as well. λ·c - (1-λ)·d orders as λ'·c/2 - (1-λ')·d does for λ' = 2λ / (1 + λ).
         """
         mode = self._mode_of(query, fields)
-        asked: dict[str, Any] = self._owner | d.checked_fields("a search", fields, d.SEARCH_FIELDS - self._owner.keys())
+        asked: dict[str, Any] = self._owner | known_fields("a search", fields, d.SEARCH_FIELDS - self._owner.keys())
         asked |= {"mode": mode}
         if diversity is not None:
             fetch_k, balance = diversity

@@ -11,9 +11,12 @@ from langchain_core.embeddings import Embeddings
 
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
+from t4dm._owners import check_owned, is_owned
+from t4dm._request_parts import ids_in_requests, records_in_requests
+from t4dm._requests import known_fields
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
-from t4dm.sdk.errors import ConflictError, NotFoundError
+from t4dm.sdk.errors import NotFoundError
 from t4dm_integrations.langchain import documents as d
 from t4dm_integrations.langchain.filters import FilterLike, to_filter
 from t4dm_integrations.langchain.similarity import SimilaritySearch
@@ -21,7 +24,6 @@ from t4dm_integrations.langchain.similarity import SimilaritySearch
 _BATCH_OF_VECTORS: Final = 500
 _BATCH_OF_TEXTS: Final = 100
 """Few enough that the daemon embeds them within one request's `timeout_s`."""
-_IDS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,14 @@ class T4DMVectorStore(SimilaritySearch):
             ValueError: There are more or fewer metadatas or ids than texts.
             ConflictError: An id is another owner's.
         """
-        fields = self._owner | d.checked_fields("add_texts", kwargs, d.RECORD_FIELDS - self._owner.keys())
+        fields = self._owner | known_fields("add_texts", kwargs, d.RECORD_FIELDS - self._owner.keys())
         stored: list[str] = []
         for chunk in self._chunks(texts, metadatas, ids, batch_size):
             vectors = self._embedding.embed_documents(chunk.texts) if self._embedding is not None else None
             backend = self._writable()
-            for part in d.in_requests(chunk.records(vectors, fields)):
+            for part in records_in_requests(chunk.records(vectors, fields)):
                 if named := self._named(part):
-                    self._check_owner(self._there(backend, named))
+                    check_owned(self._there(backend, named), self._owner)
                 stored += _ids(backend.batch(m.BatchRequest(records=part, space=self._space)))
         return stored
 
@@ -99,14 +101,14 @@ class T4DMVectorStore(SimilaritySearch):
         **kwargs: Any,
     ) -> list[str]:
         """Store texts and return their ids; see `add_texts`."""
-        fields = self._owner | d.checked_fields("add_texts", kwargs, d.RECORD_FIELDS - self._owner.keys())
+        fields = self._owner | known_fields("add_texts", kwargs, d.RECORD_FIELDS - self._owner.keys())
         stored: list[str] = []
         for chunk in self._chunks(texts, metadatas, ids, batch_size):
             vectors = await self._embedding.aembed_documents(chunk.texts) if self._embedding is not None else None
             backend = await self._awritable()
-            for part in d.in_requests(chunk.records(vectors, fields)):
+            for part in records_in_requests(chunk.records(vectors, fields)):
                 if named := self._named(part):
-                    self._check_owner(await self._athere(backend, named))
+                    check_owned(await self._athere(backend, named), self._owner)
                 stored += _ids(await backend.batch(m.BatchRequest(records=part, space=self._space)))
         return stored
 
@@ -137,16 +139,6 @@ class T4DMVectorStore(SimilaritySearch):
         """Return the request for what the records would replace, None where that can only be the owner's."""
         ids = [one.id for one in records if one.id is not None]
         return m.GetRequest(ids=ids, space=self._space) if ids and self._owner else None
-
-    def _check_owner(self, found: Iterable[m.Memory]) -> None:
-        for memory in found:
-            if not d.is_owned(memory, self._owner):
-                raise ConflictError(
-                    f"the id {memory.id!r} is another owner's: ids are unique in space {self._space!r}, so take "
-                    "another id, or a space for each owner",
-                    code="id_of_another_owner",
-                    details={"id": memory.id, "space": self._space},
-                )
 
     def _writable(self) -> MemoryBackend:
         backend = self._connection.backend()
@@ -188,10 +180,10 @@ class T4DMVectorStore(SimilaritySearch):
 
     def _gets(self, ids: Sequence[str]) -> list[m.GetRequest]:
         with as_validation_error():
-            return [m.GetRequest(ids=part, space=self._space) for part in _parts(ids)]
+            return [m.GetRequest(ids=part, space=self._space) for part in ids_in_requests(ids, name="ids")]
 
     def _owned(self, found: Iterable[m.Memory]) -> list[Document]:
-        return [d.to_document(memory) for memory in found if d.is_owned(memory, self._owner)]
+        return [d.to_document(memory) for memory in found if is_owned(memory, self._owner)]
 
     def delete(
         self,
@@ -248,7 +240,7 @@ class T4DMVectorStore(SimilaritySearch):
         purge: bool,
         unknown: dict[str, Any],
     ) -> list[m.DeleteRequest]:
-        d.checked_fields("delete", unknown, frozenset())
+        known_fields("delete", unknown, frozenset())
         restriction = to_filter(filter)
         if delete_all and (ids is not None or restriction is not None):
             raise ValueError("delete_all=True means everything: give no ids and no filter with it")
@@ -260,7 +252,7 @@ class T4DMVectorStore(SimilaritySearch):
         with as_validation_error():
             if ids is None:
                 return [m.DeleteRequest(all=delete_all, **chosen)]
-            return [m.DeleteRequest(ids=part, **chosen) for part in _parts(ids)]
+            return [m.DeleteRequest(ids=part, **chosen) for part in ids_in_requests(ids, name="ids")]
 
     # Made of texts ------------------------------------------------------------------------------------
 
@@ -297,10 +289,3 @@ class T4DMVectorStore(SimilaritySearch):
 
 def _ids(answer: m.BatchAnswer) -> list[str]:
     return [one.id for one in answer.results]
-
-
-def _parts(ids: Sequence[str]) -> Iterator[list[str]]:
-    if isinstance(ids, str):
-        raise ValueError("ids is a list of ids, not one id")
-    for at in range(0, len(ids), _IDS):
-        yield list(ids[at : at + _IDS])

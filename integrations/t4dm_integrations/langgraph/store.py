@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from langchain_core.embeddings import Embeddings
@@ -13,7 +12,8 @@ from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
-from t4dm._connection import Connection
+from t4dm._connection import Connected, Connection
+from t4dm._steps import adrive, drive
 from t4dm.sdk import models as m
 from t4dm.sdk.errors import NotFoundError, ValidationError
 from t4dm_integrations.langgraph.batches import Ask, Embed, Remove, Vectors, steps
@@ -23,7 +23,7 @@ from t4dm_integrations.langgraph.texts import Indexing
 _TTL_KEYS = frozenset(TTLConfig.__annotations__)
 
 
-class T4DMStore(BaseStore):
+class T4DMStore(Connected, BaseStore):
     """Keep what agents know across threads: items in namespaces, found by key, by filter and by meaning.
 
     A batch is one request to the daemon, and everything it reads is as it was before what it puts. Calls that are
@@ -110,27 +110,11 @@ class T4DMStore(BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations; the results are in the order given, reads see what was there before the puts."""
-        batch = steps(ops, self._partition, self._indexing)
-        answer: Any = None
-        while True:
-            try:
-                step = batch.send(answer)
-            except StopIteration as end:
-                results: list[Result] = end.value
-                return results
-            answer = self._carry_out(step)
+        return drive(steps(ops, self._partition, self._indexing), self._carry_out)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations as `batch` does, awaited."""
-        batch = steps(ops, self._partition, self._indexing)
-        answer: Any = None
-        while True:
-            try:
-                step = batch.send(answer)
-            except StopIteration as end:
-                results: list[Result] = end.value
-                return results
-            answer = await self._acarry_out(step)
+        return await adrive(steps(ops, self._partition, self._indexing), self._acarry_out)
 
     def _carry_out(self, step: Embed | Ask | Remove) -> Any:
         if isinstance(step, Embed):
@@ -206,32 +190,6 @@ class T4DMStore(BaseStore):
 
     def _expired(self, kind: m.Kind) -> m.DeleteRequest:
         return m.DeleteRequest(**self._partition.fields, kind=kind, expired=True)
-
-    # The end ------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Close what calls that wait have opened. Twice does no harm; another call opens it again."""
-        self._connection.close()
-
-    async def aclose(self) -> None:
-        """Close what was opened, awaited or not."""
-        await self._connection.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     # Copies -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ stands in the memory's value:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pydantic
@@ -40,10 +40,8 @@ _CLASSES: Final[Mapping[str, type[BaseNode]]] = {
 _TYPE: Final = "_node_type"
 _CONTENT: Final = "_node_content"
 _RESOURCES: Final = frozenset(("text_resource", "image_resource", "audio_resource", "video_resource"))
-_BATCH: Final = 500
-_BODY_BYTES: Final = 8 * 1024 * 1024
-"""A request ends here, well below the 32 MiB that a daemon takes: answers, too, stay prompt."""
-_OVERHEAD_BYTES: Final = 200
+BATCH: Final = 500
+"""Nodes of a request."""
 
 
 def to_record(node: BaseNode, fields: Mapping[str, Any], *, is_embedded: bool) -> m.RecordIn:
@@ -118,27 +116,3 @@ def _rest_of(node: BaseNode) -> dict[str, Any]:
     if (resource := rest.get("text_resource")) and resource.get("text") is not None:
         rest["text_resource"] = {**resource, "text": ""}
     return rest
-
-
-def in_requests(records: Sequence[m.RecordIn]) -> Iterator[list[m.RecordIn]]:
-    """Yield the records in parts that fit into a request each."""
-    part: list[m.RecordIn] = []
-    size_bytes = 0
-    for one in records:
-        texts = len(one.content.encode()) + len(repr(one.metadata)) + len(repr(one.value))
-        of_one = _OVERHEAD_BYTES + 2 * (texts + len(one.vector or b""))
-        if part and (len(part) == _BATCH or size_bytes + of_one > _BODY_BYTES):
-            yield part
-            part, size_bytes = [], 0
-        part.append(one)
-        size_bytes += of_one
-    if part:
-        yield part
-
-
-def checked_fields(method: str, given: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    """Return the arguments, or raise the TypeError that a written-out signature would."""
-    for name in given:
-        if name not in known:
-            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
-    return dict(given)

@@ -18,10 +18,11 @@ from typing import Any, Final
 
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode, VectorStoreQueryResult
 
+from t4dm._requests import known_fields
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
 from t4dm_integrations.llamaindex import filters
-from t4dm_integrations.llamaindex.nodes import checked_fields, to_node
+from t4dm_integrations.llamaindex.nodes import to_node
 
 _SEARCH_FIELDS: Final = frozenset(m.SearchRequest.model_fields) - {
     "query", "vector", "k", "offset", "space", "filter", "include", "mode", "mmr",
@@ -80,7 +81,7 @@ def to_search(
         NotImplementedError: A mode, or a restriction of what is returned, that T4DM does not have.
         ValueError: Something is missing, contradicts itself, or is out of range.
     """
-    given = checked_fields("query", kwargs, (_SEARCH_FIELDS | _OWN_FIELDS) - owner.keys())
+    given = known_fields("query", kwargs, (_SEARCH_FIELDS | _OWN_FIELDS) - owner.keys())
     own = {name: given.pop(name) for name in _OWN_FIELDS & given.keys()}
     mode = _mode(query, own)
     asked: dict[str, Any] = {"collapse": False, **given, **owner, "space": space}

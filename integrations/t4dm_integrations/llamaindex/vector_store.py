@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
@@ -18,21 +17,22 @@ from llama_index.core.vector_stores.types import (
 
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
-from t4dm._connection import Connection
-from t4dm._requests import owner_defaults
+from t4dm._connection import Connected, Connection
+from t4dm._owners import check_owned, is_owned
+from t4dm._request_parts import ids_in_requests, records_in_requests
+from t4dm._requests import known_fields, owner_defaults
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
-from t4dm.sdk.errors import ConflictError, NotFoundError
+from t4dm.sdk.errors import NotFoundError
 from t4dm_integrations.llamaindex import filters as f
 from t4dm_integrations.llamaindex import nodes as n
 from t4dm_integrations.llamaindex.queries import Search, to_search
 
-_IDS: Final = 1000
 _PAGE: Final = 500
 _PLACE: Final = frozenset(("url", "storage_path", "timeout_s", "max_retries"))
 
 
-class T4DMVectorStore(BasePydanticVectorStore):
+class T4DMVectorStore(Connected, BasePydanticVectorStore):
     """Keep LlamaIndex's nodes in T4DM and find them by vector, by words, or by both. Thread-safe.
 
     Ids are strings of any kind, unique in a space: adding a node whose id exists replaces it. With owner columns
@@ -183,9 +183,9 @@ class T4DMVectorStore(BasePydanticVectorStore):
         if self._made_space != self.space:
             backend.create_space(self.space, m.SpaceRequest(embedder=self.embedder))
             self._made_space = self.space
-        for part in n.in_requests(records):
+        for part in records_in_requests(records, most=n.BATCH):
             if owner:
-                self._check_owner(backend.get_many(self._named(part)), owner)
+                check_owned(backend.get_many(self._named(part)), owner)
             backend.batch(m.BatchRequest(records=part, space=self.space))
         return [node.node_id for node in nodes]
 
@@ -198,28 +198,18 @@ class T4DMVectorStore(BasePydanticVectorStore):
         if self._made_space != self.space:
             await backend.create_space(self.space, m.SpaceRequest(embedder=self.embedder))
             self._made_space = self.space
-        for part in n.in_requests(records):
+        for part in records_in_requests(records, most=n.BATCH):
             if owner:
-                self._check_owner(await backend.get_many(self._named(part)), owner)
+                check_owned(await backend.get_many(self._named(part)), owner)
             await backend.batch(m.BatchRequest(records=part, space=self.space))
         return [node.node_id for node in nodes]
 
     def _records(self, nodes: Sequence[BaseNode], given: dict[str, Any], owner: dict[str, str]) -> list[m.RecordIn]:
-        fields = n.checked_fields("add", given, n.RECORD_FIELDS - owner.keys()) | owner
+        fields = known_fields("add", given, n.RECORD_FIELDS - owner.keys()) | owner
         return [n.to_record(node, fields, is_embedded=self.is_embedding_query) for node in nodes]
 
     def _named(self, records: Sequence[m.RecordIn]) -> m.GetRequest:
         return m.GetRequest(ids=[one.id for one in records if one.id is not None], space=self.space)
-
-    def _check_owner(self, found: Iterable[m.Memory], owner: dict[str, str]) -> None:
-        for memory in found:
-            if not _is_owned(memory, owner):
-                raise ConflictError(
-                    f"the id {memory.id!r} is another owner's: ids are unique in space {self.space!r}, so take "
-                    "another id, or a space for each owner",
-                    code="id_of_another_owner",
-                    details={"id": memory.id, "space": self.space},
-                )
 
     # Getting ------------------------------------------------------------------------------------------
 
@@ -302,7 +292,7 @@ class T4DMVectorStore(BasePydanticVectorStore):
 
     def _nodes(self, found: list[m.Memory], node_ids: list[str] | None) -> list[BaseNode]:
         owner = self._owner()
-        owned = [memory for memory in found if _is_owned(memory, owner)]
+        owned = [memory for memory in found if is_owned(memory, owner)]
         if node_ids is not None:
             by_id = {memory.id: memory for memory in owned}
             owned = [by_id[one] for one in dict.fromkeys(node_ids) if one in by_id]
@@ -371,7 +361,7 @@ class T4DMVectorStore(BasePydanticVectorStore):
     def _deletion(self, given: dict[str, Any], **chosen: Any) -> m.DeleteRequest:
         with as_validation_error():
             return m.DeleteRequest(
-                space=self.space, **chosen, **n.checked_fields("delete", given, frozenset(("purge",))), **self._owner()
+                space=self.space, **chosen, **known_fields("delete", given, frozenset(("purge",))), **self._owner()
             )
 
     def _delete(self, requests: Iterable[m.DeleteRequest]) -> None:
@@ -456,40 +446,9 @@ class T4DMVectorStore(BasePydanticVectorStore):
         _ = self._connection.settings  # raises for a client of the caller's, which the base class would drop
         return super().__getstate__()
 
-    def close(self) -> None:
-        """Close what was opened by calls that wait. Twice does no harm; a later call opens it again."""
-        self._connection.close()
 
-    async def aclose(self) -> None:
-        """Close everything that was opened."""
-        await self._connection.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-def _is_owned(memory: m.Memory, owner: Mapping[str, str]) -> bool:
-    return all(getattr(memory, column) == value for column, value in owner.items())
-
-
-def _parts(ids: Sequence[str]) -> Iterator[list[str]]:
-    if isinstance(ids, str):
-        raise ValueError("node_ids is a list of ids, not one id")
-    for at in range(0, len(ids), _IDS):
-        yield list(ids[at : at + _IDS])
+def _parts(node_ids: Sequence[str]) -> Iterator[list[str]]:
+    return ids_in_requests(node_ids, name="node_ids")
 
 
 def _check_missing_space(error: NotFoundError) -> None:

@@ -591,7 +591,7 @@ def test_a_copy_of_a_store_with_a_client_keeps_the_client(plain_daemon: Daemon) 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(TypeError, match="at most one of url, storage_path and client"):
-        T4DMVectorStore(url="http://127.0.0.1:1", storage_path="/tmp/x")
+        T4DMVectorStore(url="http://127.0.0.1:1", storage_path="somewhere")
     with pytest.raises(ValueError, match="stores_text is True"):
         T4DMVectorStore(stores_text=False)
     with pytest.raises(ValueError, match="follows from embedder"):

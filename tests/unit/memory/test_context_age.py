@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from t4dm._privacy import without_private
 from t4dm_daemon.memory.context import age
-from t4dm_daemon.memory.privacy import without_private
 
 DAY_US = 86_400_000_000
 

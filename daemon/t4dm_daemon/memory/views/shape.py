@@ -15,13 +15,13 @@ from typing import Any, Generic, TypeVar
 import pydantic
 from pydantic import BaseModel, JsonValue
 
+from t4dm._privacy import without_private
 from t4dm.sdk import models as m
 from t4dm.sdk import view_models as v
 from t4dm_daemon.core.clock import to_micros
 from t4dm_daemon.core.errors import InvalidInputError, NotFoundError
 from t4dm_daemon.core.item import ENTITY_COLUMNS, Item
 from t4dm_daemon.memory import json_text, records
-from t4dm_daemon.memory.privacy import without_private
 from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.storage.protocol import View
 

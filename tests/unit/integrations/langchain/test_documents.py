@@ -1,4 +1,4 @@
-"""Documents as records, and records in requests."""
+"""Documents as records, and questions as requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 pytest.importorskip("langchain_core")
 
-from t4dm.sdk import models as m
 from t4dm.sdk.errors import ValidationError
 from t4dm_integrations.langchain import documents as d
 
@@ -31,22 +30,6 @@ def test_metadata_that_json_cannot_carry_are_refused_and_the_position_is_named(m
 def test_an_id_that_is_empty_is_refused():
     with pytest.raises(ValidationError, match="an id is not empty"):
         d.record(0, "x", {}, "", None, {})
-
-
-def test_big_documents_travel_in_several_requests_in_order():
-    records = [m.RecordIn(id=str(at), content="x" * 900_000) for at in range(20)]
-
-    parts = list(d.in_requests(records))
-
-    assert len(parts) > 1
-    assert [one.id for part in parts for one in part] == [str(at) for at in range(20)]
-    assert all(sum(len(one.content) for one in part) < 8 * 1024 * 1024 for part in parts)
-
-
-def test_a_document_larger_than_a_request_travels_alone():
-    vast = m.RecordIn(content="small", value="v" * (6 * 1024 * 1024))
-
-    assert [len(part) for part in d.in_requests([vast, m.RecordIn(content="x"), vast])] == [1, 1, 1]
 
 
 def test_a_question_without_words_or_vector_is_an_error():

@@ -8,8 +8,9 @@ pytest.importorskip("llama_index.core")
 
 from llama_index.core.schema import TextNode
 
+from t4dm._request_parts import records_in_requests
 from t4dm.sdk import models as m
-from t4dm_integrations.llamaindex.nodes import in_requests, to_record
+from t4dm_integrations.llamaindex.nodes import BATCH, to_record
 
 
 def record(name: str, text: str = "", vector: list[float] | None = None) -> m.RecordIn:
@@ -21,9 +22,9 @@ def test_requests_hold_so_many_nodes_and_so_many_bytes() -> None:
     large = [record(f"n{at}", vector=[1.0] * 16_384) for at in range(100)]
     long = [record(f"n{at}", text="x" * 900_000) for at in range(10)]
 
-    assert [len(part) for part in in_requests(small)] == [500, 500, 100]
+    assert [len(part) for part in records_in_requests(small, most=BATCH)] == [500, 500, 100]
     for records in (large, long):
-        parts = list(in_requests(records))
+        parts = list(records_in_requests(records, most=BATCH))
         assert [one.id for part in parts for one in part] == [one.id for one in records]
         assert len(parts) > 1
         assert all(len(m.BatchRequest(records=part).model_dump_json()) < 16 * 1024 * 1024 for part in parts)

@@ -116,7 +116,8 @@ def text_of(content: MemoryContent) -> str:
 
 def mime_text(content: MemoryContent) -> str:
     """Return the mime type as text."""
-    return content.mime_type.value if isinstance(content.mime_type, MemoryMimeType) else content.mime_type
+    mime: str = content.mime_type.value if isinstance(content.mime_type, MemoryMimeType) else content.mime_type
+    return mime
 
 
 def _kept(content: MemoryContent) -> tuple[str, Any]:

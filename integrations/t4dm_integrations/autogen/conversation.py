@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from autogen_core.models import AssistantMessage, FunctionExecutionResultMessage, SystemMessage, UserMessage
 
@@ -38,7 +38,7 @@ class Answered(Protocol):
     def chat_message(self) -> Any: ...
 
 
-Said = Outcome | Answered | ChatMessage | UserMessage | AssistantMessage | Iterable[Any]
+Said: TypeAlias = Outcome | Answered | ChatMessage | UserMessage | AssistantMessage | Iterable[Any]
 
 
 def spoken_records(

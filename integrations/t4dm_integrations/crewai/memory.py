@@ -198,9 +198,8 @@ class T4DMCrewMemory(Memory):
         return matches
 
     def _within_root(self, scope: str | None) -> str | None:
-        if self.root_scope:
-            return join_scope_paths(self.root_scope, scope)
-        return scope
+        within: str | None = join_scope_paths(self.root_scope, scope) if self.root_scope else scope
+        return within
 
     # Remembering --------------------------------------------------------------------------------------
 

@@ -158,7 +158,9 @@ class _Reading:
 
 
 def _messages(found: Sequence[s.Message]) -> list[BaseMessage]:
-    return messages_from_dict([one.value for one in found])  # type: ignore[misc]  # what `message_to_dict` made
+    values: list[Any] = [one.value for one in found]  # what `message_to_dict` made
+    messages: list[BaseMessage] = messages_from_dict(values)
+    return messages
 
 
 def _session_of(session_id: str, owner: Mapping[str, str]) -> str:

@@ -72,7 +72,7 @@ class T4DMRetriever(Connected, BaseRetriever):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy; with another place or owner it is that one's."""
-        copied = super().model_copy(update=update, deep=deep)
+        copied: Self = super().model_copy(update=update, deep=deep)
         copied.model_post_init(None)
         return copied
 

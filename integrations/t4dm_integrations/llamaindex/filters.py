@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pydantic
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
@@ -21,7 +21,7 @@ from llama_index.core.vector_stores.types import FilterCondition, FilterOperator
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import sentence
 
-FilterLike = MetadataFilters | m.Filter
+FilterLike: TypeAlias = MetadataFilters | m.Filter
 
 _VALUES: Final = {
     FilterOperator.EQ: "eq",

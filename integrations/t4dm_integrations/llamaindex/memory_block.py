@@ -104,7 +104,7 @@ class T4DMMemoryBlock(Connected, BaseMemoryBlock[str]):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with other settings."""
-        copied = super().model_copy(update=update, deep=deep)
+        copied: Self = super().model_copy(update=update, deep=deep)
         if update and not _PLACE.isdisjoint(update):
             copied._connect()
         return copied

@@ -107,7 +107,7 @@ def to_node(memory: m.Memory) -> BaseNode:
 
 def _rest_of(node: BaseNode) -> dict[str, Any]:
     """Return a node's own facts without what stands elsewhere in the record; an empty text says that there is one."""
-    rest = node.model_dump(mode="json", exclude={"id_", "embedding", "metadata"})
+    rest: dict[str, Any] = node.model_dump(mode="json", exclude={"id_", "embedding", "metadata"})
     rest.pop("text", None)
     rest.pop("class_name", None)
     for name in _RESOURCES & rest.keys():

@@ -135,7 +135,7 @@ class T4DMVectorStore(Connected, BasePydanticVectorStore):
         changed = dict(update or {})
         if "embedder" in changed:
             changed["is_embedding_query"] = changed["embedder"] == "client"
-        copied = super().model_copy(update=changed, deep=deep)
+        copied: Self = super().model_copy(update=changed, deep=deep)
         if not (_PLACE | {"embedder"}).isdisjoint(changed):
             copied._made_space = None
         if not _PLACE.isdisjoint(changed):
@@ -440,11 +440,13 @@ class T4DMVectorStore(Connected, BasePydanticVectorStore):
             ValidationError: It was made of a `client`, which no settings describe.
         """
         _ = self._connection.settings
-        return super().to_dict(**kwargs)
+        saved: dict[str, Any] = super().to_dict(**kwargs)
+        return saved
 
     def __getstate__(self) -> dict[str, Any]:
         _ = self._connection.settings  # raises for a client of the caller's, which the base class would drop
-        return super().__getstate__()
+        state: dict[str, Any] = super().__getstate__()
+        return state
 
 
 def _parts(node_ids: Sequence[str]) -> Iterator[list[str]]:

@@ -3,7 +3,7 @@
     Settings → Database (recovered) → Spaces ┐
              → Embedder → EmbeddingQueue ────┴→ MemoryService, GraphService, SessionService, NamespaceService,
                                                 OpsService, Maintenance, Views
-                                                → ServiceBackend (embedded) / routes (HTTP)
+                                                → ServiceBackend (embedded, doors of others) / routes (HTTP)
 
 Phases: `recovering` (open the store), `warming_up` (load the embedder), `ready`, `stopping`, `failed`.
 `start` runs them in the calling thread; until it has returned, `service` raises BusyError.
@@ -231,6 +231,23 @@ class Runtime:
     def phase(self) -> Phase:
         return self._phase
 
+    def backend(self) -> MemoryBackend:
+        """Return the services as the client's own protocol; closing it closes the runtime. Raises BusyError."""
+        return ServiceBackend(
+            self.service,
+            self.graph,
+            self.sessions,
+            self.namespaces,
+            self.ops,
+            self.maintenance,
+            self.views,
+            stats=self.stats,
+            health=self.report,
+            version=self.version,
+            space_model=self.space_model,
+            on_close=self.close,
+        )
+
     @property
     def service(self) -> MemoryService:
         """The memory service. Raises BusyError until it is ready and once it is stopping."""
@@ -431,17 +448,4 @@ def open_embedded(storage_path: str | Path, **settings: Any) -> MemoryBackend:
         runtime.start(owner={"kind": "embedded"})
     except DaemonError as error:
         raise_for_caller(error)
-    return ServiceBackend(
-        runtime.service,
-        runtime.graph,
-        runtime.sessions,
-        runtime.namespaces,
-        runtime.ops,
-        runtime.maintenance,
-        runtime.views,
-        stats=runtime.stats,
-        health=runtime.report,
-        version=runtime.version,
-        space_model=runtime.space_model,
-        on_close=runtime.close,
-    )
+    return runtime.backend()

@@ -6,13 +6,15 @@ which costs more than all they do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import TypeAdapter, ValidationError
 
+from t4dm._backend import MemoryBackend
 from t4dm.sdk import models as m
 from t4dm_daemon.api.work import Lane
 from t4dm_daemon.core.errors import InvalidInputError
@@ -24,6 +26,8 @@ from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.sessions import SessionService
 from t4dm_daemon.memory.views import Views
 from t4dm_daemon.runtime import Runtime
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ class Doors:
         self.runtime.stop_accepting()
         self.quick.stop()
         self.bulk.stop()
+
+    async def call(self, work: Callable[[MemoryBackend], T]) -> T:
+        """Run work with the backend in the quick lane: see `t4dm_compat.call.Call`."""
+        backend = self.runtime.backend()
+        return await self.quick.run(work, backend)
 
     @property
     def service(self) -> MemoryService:

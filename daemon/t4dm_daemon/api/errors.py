@@ -1,4 +1,4 @@
-"""One error shape for every failure: `{"error": {"code", "message", "details"}}`."""
+"""One error shape for every failure, `{"error": {"code", "message", "details"}}`; behind other doors, theirs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from t4dm.sdk.errors import T4DMError, UnavailableError, ValidationError
 from t4dm.sdk.models import ErrorAnswer
+from t4dm_compat.error_shapes import error_body
 from t4dm_daemon.core.errors import BusyError, DaemonError
 
 logger = logging.getLogger(__name__)
@@ -69,15 +71,15 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def error_response(
+    path: str,
     status: int,
     code: str,
     message: str,
     details: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return the one error shape. What a caller sent is repeated in part only, however long it is."""
-    message = _shown(message, _MAX_MESSAGE)
-    body = {"error": {"code": code, "message": message, "details": dict(details or {})}}
+    """Return the error shape of a path. What a caller sent is repeated in part only, however long it is."""
+    body = error_body(path, status, code, _shown(message, _MAX_MESSAGE), details or {})
     return Response(
         orjson.dumps(body, default=repr), status, headers=dict(headers or {}), media_type="application/json"
     )
@@ -108,19 +110,19 @@ def _methods_at(app: FastAPI, scope: Scope) -> list[str]:
     ]
 
 
-def _invalid(errors: Sequence[Any]) -> Response:
+def _invalid(path: str, errors: Sequence[Any]) -> Response:
     facts = _facts(errors)
     message = f"{facts[0]['field']}: {facts[0]['reason']}"
     if len(errors) > 1:
         message += f" (and {len(errors) - 1} more)"
-    return error_response(422, "validation_error", message, {"errors": facts})
+    return error_response(path, 422, "validation_error", message, {"errors": facts})
 
 
 def install(app: FastAPI) -> None:
     """Make every failure of the app answer in the one shape."""
 
     @app.exception_handler(DaemonError)
-    async def daemon_error(_request: Request, error: DaemonError) -> Response:
+    async def daemon_error(request: Request, error: DaemonError) -> Response:
         headers = {}
         if isinstance(error, BusyError):
             headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
@@ -128,15 +130,26 @@ def install(app: FastAPI) -> None:
             headers["Retry-After"] = "1"
         if error.status >= 500 and not isinstance(error, BusyError):
             logger.error("request failed", extra={"code": error.code, "reason": error.message})
-        return error_response(error.status, error.code, error.message, error.details, headers)
+        return error_response(request.url.path, error.status, error.code, error.message, error.details, headers)
+
+    @app.exception_handler(T4DMError)
+    async def backend_error(request: Request, error: T4DMError) -> Response:
+        """Answer what a door that calls the backend could not do."""
+        headers = {}
+        status = error.status or (422 if isinstance(error, ValidationError) else 500)
+        if isinstance(error, UnavailableError):
+            headers["Retry-After"] = str(max(1, round(error.retry_after_s or 1)))
+        elif status >= 500:
+            logger.error("request failed", extra={"code": error.code, "reason": error.message})
+        return error_response(request.url.path, status, error.code, error.message, error.details, headers)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid_request(_request: Request, error: RequestValidationError) -> Response:
-        return _invalid(error.errors())
+    async def invalid_request(request: Request, error: RequestValidationError) -> Response:
+        return _invalid(request.url.path, error.errors())
 
     @app.exception_handler(RefusedBodyError)
-    async def invalid_body(_request: Request, error: RefusedBodyError) -> Response:
-        return _invalid(error.facts)
+    async def invalid_body(request: Request, error: RefusedBodyError) -> Response:
+        return _invalid(request.url.path, error.facts)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -150,4 +163,4 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_methods_at(app, request.scope))
-        return error_response(error.status_code, code, message, None, headers)
+        return error_response(request.url.path, error.status_code, code, message, None, headers)

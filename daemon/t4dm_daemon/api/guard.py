@@ -88,7 +88,7 @@ class Guard:
 
         if refusal is not None:
             logger.warning("refused", extra={"reason": refusal, "request_id": request_id})
-            await error_response(403, "forbidden", refusal)(scope, receive, answer)
+            await error_response(scope["path"], 403, "forbidden", refusal)(scope, receive, answer)
             return
         raw_path = scope.get("raw_path") or b""
         if raw_path.startswith(_RAW_PATHS):
@@ -103,12 +103,14 @@ class Guard:
                 raise
             logger.warning("request cut off", extra={"request_id": request_id})
             if not status:
-                await _cut_off()(scope, receive, answer)
+                await _cut_off(scope["path"])(scope, receive, answer)
         except Exception:
             logger.exception("unexpected failure", extra={"request_id": request_id})
             if status:  # the answer had begun: nothing can be said any more, the connection breaks
                 raise
-            failed = error_response(500, "internal", "the daemon failed unexpectedly; its log has the request id")
+            failed = error_response(
+                scope["path"], 500, "internal", "the daemon failed unexpectedly; its log has the request id"
+            )
             await failed(scope, receive, answer)
         logger.log(
             logging.WARNING if status >= 500 and scope["path"] != "/readyz" else logging.DEBUG,
@@ -143,7 +145,7 @@ class Guard:
         if length is None and "transfer-encoding" not in headers:
             return receive
         too_large = error_response(
-            413, "body_too_large", f"the body is larger than {limit} bytes; send it in parts",
+            scope["path"], 413, "body_too_large", f"the body is larger than {limit} bytes; send it in parts",
             {"max_body_bytes": limit},
             {"Connection": "close"},
         )  # fmt: skip
@@ -167,6 +169,7 @@ class Guard:
                         break
         except TimeoutError:
             late = error_response(
+                scope["path"],
                 408,
                 "body_timeout",
                 f"the body did not arrive within {_BODY_DEADLINE_S:.0f} s",
@@ -191,8 +194,9 @@ def _own_origins(host: str) -> tuple[str, str]:
     return f"http://{host}", f"https://{host}"
 
 
-def _cut_off() -> Response:
+def _cut_off(path: str) -> Response:
     return error_response(
+        path,
         503,
         "busy",
         "the daemon is stopping and could not wait for this request; a write that had begun may still be stored",

@@ -362,6 +362,21 @@ def test_touch_counts_uses(backend: MemoryBackend, space: str) -> None:
     assert memory.last_accessed is not None
 
 
+def test_touch_can_leave_alone_what_never_expires(backend: MemoryBackend, space: str) -> None:
+    backend.store(m.StoreRequest(id="for good", content="x", space=space))
+    backend.store(m.StoreRequest(id="for a while", content="y", ttl_s=60, space=space))
+    ids = ["for good", "for a while", "nope"]
+
+    assert backend.touch(m.TouchRequest(ids=ids, ttl_s=3600, only_expiring=True, space=space)) == 1
+
+    kept, extended = backend.get_many(m.GetRequest(ids=ids, space=space))
+    assert (kept.expires_at, kept.access_count) == (None, 0)
+    assert extended.expires_at is not None
+    assert extended.expires_at > datetime.now(UTC) + timedelta(minutes=50)
+    assert backend.touch(m.TouchRequest(ids=ids, ttl_s=3600, space=space)) == 2
+    assert backend.get("for good", space=space).expires_at is not None
+
+
 def test_spaces_are_created_listed_refused_and_deleted(backend: MemoryBackend, space: str) -> None:
     made = backend.create_space(space, m.SpaceRequest(dimension=6, embedder="client"))
     assert (made.dimension, made.embedder, made.model, made.items) == (6, "client", None, 0)

@@ -225,15 +225,28 @@ class EngineBesideModel(RuleBasedStateMachine):
                 if name in link.name[:2]:
                     link.recorded_until = self.engine.snapshot()
 
-    @rule(name=ids, importance=st.sampled_from([0.0, 1.0]), count=st.sampled_from([-1, 1, 5]), add=st.floats(-1, 1))
-    def update(self, name: str, importance: float, count: int, add: float) -> None:
+    @rule(
+        name=ids,
+        importance=st.sampled_from([0.0, 1.0]),
+        count=st.sampled_from([-1, 1, 5]),
+        add=st.floats(-1, 1),
+        expected=st.sampled_from([None, None, 1, 2]),
+    )
+    def update(self, name: str, importance: float, count: int, add: float, expected: int | None) -> None:
         before = self.current(name)
         done = self.engine.update_fields(
-            [FieldUpdate(name, {"importance": importance, "pinned": True}, {"access_count": count, "kappa": add})]
+            [
+                FieldUpdate(
+                    name,
+                    {"importance": importance, "pinned": True},
+                    {"access_count": count, "kappa": add},
+                    expected_version=expected,
+                )
+            ]
         )
 
-        assert done == [before is not None]
-        if before is not None:
+        assert done == [before is not None and expected in (None, before.version)]
+        if done == [True] and before is not None:
             self.change(
                 before,
                 importance=importance,

@@ -472,6 +472,9 @@ class TouchRequest(Request):
         le=MAX_TTL_S,
         description="Let them expire so many seconds from now; those that have expired stay so, and do not count.",
     )
+    only_expiring: Bool = Field(
+        default=False, description="With `ttl_s`: leave alone, and do not count, those that never expire."
+    )
 
 
 class TouchAnswer(Answer):

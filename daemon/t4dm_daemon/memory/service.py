@@ -420,14 +420,18 @@ class MemoryService:
         handle, ids = self.spaces.open(request.space), request.ids
         if request.ttl_s is None:
             return self._touch(handle, ids)
-        seen = handle.backend.get(ids)  # what has expired does not come back
-        return self._touch(handle, [one.id for one in seen if one is not None], ttl_s=request.ttl_s)
-
-    def _touch(self, handle: SpaceHandle, ids: Sequence[str], *, ttl_s: float | None = None) -> int:
         now = time.time_ns() // 1000
-        changed = {"last_accessed": now}
-        if ttl_s is not None:
-            changed["expires_at"] = now + round(ttl_s * 1e6)
+        changed = {"last_accessed": now, "expires_at": now + round(request.ttl_s * 1e6)}
+        # What has expired does not come back, and what is rewritten meanwhile keeps the time it was given.
+        updates = [
+            FieldUpdate(one.id, set=changed, add={"access_count": 1}, expected_version=one.version)
+            for one in handle.backend.get(ids)
+            if one is not None and not (request.only_expiring and one.expires_at == OPEN)
+        ]
+        return sum(handle.backend.update_fields(updates))
+
+    def _touch(self, handle: SpaceHandle, ids: Sequence[str]) -> int:
+        changed = {"last_accessed": time.time_ns() // 1000}
         return sum(
             handle.backend.update_fields([FieldUpdate(one, set=changed, add={"access_count": 1}) for one in ids])
         )

@@ -106,11 +106,13 @@ class FieldUpdate:
     Attributes:
         set: New absolute values.
         add: Increments, for `access_count`, `importance` and `kappa` (the last two stay within [0, 1]).
+        expected_version: Change it only while it is still this one.
     """
 
     id: str
     set: Mapping[str, float | int | bool] = field(default_factory=dict)
     add: Mapping[str, float | int] = field(default_factory=dict)
+    expected_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,7 +399,7 @@ class StorageBackend(Protocol):
         ...
 
     def update_fields(self, updates: Sequence[FieldUpdate]) -> list[bool]:
-        """Change learning state in place, durably; False where the id is not current."""
+        """Change learning state in place, durably; False where the id is not current (or has another version)."""
         ...
 
     def delete(self, deletions: Sequence[Deletion]) -> list[bool]:

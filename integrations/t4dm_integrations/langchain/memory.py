@@ -6,7 +6,8 @@ is recalled by the input. Needs `langchain-classic`.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 from uuid import uuid4
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
@@ -97,6 +98,7 @@ class T4DMMemory(BaseChatMemory):
                 run_id=self.run_id,
                 **place,
             )
+            self.model_fields_set.discard("chat_memory")
         to_filter(self.filter)  # a wrong one is told at once
         self._owner = owner_defaults(
             user_id=self.user_id, agent_id=self.agent_id, app_id=self.app_id, run_id=self.run_id
@@ -113,6 +115,12 @@ class T4DMMemory(BaseChatMemory):
             header=self.header,
             speakers={"human": self.human_prefix, "ai": self.ai_prefix},
         )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with other settings where told to, which opens its own connections."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.model_post_init(None)
+        return copied
 
     @property
     def memory_variables(self) -> list[str]:

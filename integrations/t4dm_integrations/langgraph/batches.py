@@ -266,10 +266,11 @@ def _removal(stale: Sequence[m.Memory], partition: Partition) -> m.DeleteRequest
 
 def _touches(reads: Iterable[Read], written: set[str], partition: Partition) -> list[o.Op]:
     """Return what lets the items that were read, and not written in this batch, live anew."""
+    given: dict[str, Any] = {"op": "touch", "space": partition.space, "only_expiring": True}
     used: Mapping[str, m.Memory] = {one.id: one for read in reads for one in read.used() if one.id not in written}
     touches: list[o.Op] = []
     for ttl_s, items in times_to_live(iter(used.values())).items():
         ids = [one for item in items for one in records.texts_of(item)]
         parts = [ids[at : at + m.MAX_LIMIT] for at in range(0, len(ids), m.MAX_LIMIT)]
-        touches += [o.TouchOp(op="touch", ids=part, space=partition.space, ttl_s=ttl_s) for part in parts]
+        touches += [o.TouchOp(ids=part, ttl_s=ttl_s, **given) for part in parts]
     return touches

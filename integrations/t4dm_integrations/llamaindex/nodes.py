@@ -4,7 +4,10 @@ A node's text is a memory's content, its metadata the metadata, its id the id, a
 label of its namespace: nothing is added to any of them. What else a node has (relationships, templates, an image)
 stands in the memory's value:
 
-    {"_node_type": "TextNode", "_node_content": {…}}
+    {"_node_type": "TextNode", "_node_content": {…}, "_node_class": "yours.CodeNode"}
+
+`_node_class` is there for a class of your own only. Such a node comes back as that class if the program that reads it
+has defined the class too, else as the class of LlamaIndex's that it was derived from: nothing is imported for a name.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ _CLASSES: Final[Mapping[str, type[BaseNode]]] = {
 }
 _TYPE: Final = "_node_type"
 _CONTENT: Final = "_node_content"
+_CLASS: Final = "_node_class"
 _RESOURCES: Final = frozenset(("text_resource", "image_resource", "audio_resource", "video_resource"))
 BATCH: Final = 500
 """Nodes of a request."""
@@ -66,7 +70,7 @@ def to_record(node: BaseNode, fields: Mapping[str, Any], *, is_embedded: bool) -
     try:
         # As `model_dump` does, but for numbers that JSON does not have: those would become null.
         metadata: Any = pydantic_core.to_jsonable_python(node.metadata, inf_nan_mode="constants")
-        value: Any = {_TYPE: node.class_name(), _CONTENT: _rest_of(node)}
+        value: Any = {**_kind_of(node), _CONTENT: _rest_of(node)}
         return m.RecordIn(
             id=node.node_id,
             content=node.get_content(metadata_mode=MetadataMode.NONE),
@@ -95,7 +99,7 @@ def to_node(memory: m.Memory) -> BaseNode:
     rest = stored.get(_CONTENT)
     facts: dict[str, Any] = dict(rest) if isinstance(rest, dict) else {}
     facts |= {"id_": memory.id, "metadata": memory.metadata, "embedding": memory.vector}
-    kind = _CLASSES.get(str(stored.get(_TYPE)), TextNode)
+    kind = _class_of(stored)
     if issubclass(kind, Node):
         resource = facts.get("text_resource")
         if isinstance(resource, dict) and resource.get("text") is not None:
@@ -103,6 +107,30 @@ def to_node(memory: m.Memory) -> BaseNode:
     else:
         facts["text"] = memory.content
     return kind.from_dict(facts)
+
+
+def _kind_of(node: BaseNode) -> dict[str, str]:
+    kind = type(node)
+    known = next((name for one in kind.__mro__ for name, theirs in _CLASSES.items() if one is theirs), "TextNode")
+    return {_TYPE: known} if _CLASSES[known] is kind else {_TYPE: known, _CLASS: _full_name(kind)}
+
+
+def _class_of(stored: Mapping[str, Any]) -> type[BaseNode]:
+    """Return the class to make a node of: one of LlamaIndex's, or one that this program has derived from it."""
+    known = _CLASSES.get(str(stored.get(_TYPE)), TextNode)
+    if (wanted := stored.get(_CLASS)) is None:
+        return known
+    derived = list(known.__subclasses__())
+    while derived:
+        one = derived.pop()
+        if _full_name(one) == wanted:
+            return one
+        derived += one.__subclasses__()
+    return known
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _rest_of(node: BaseNode) -> dict[str, Any]:

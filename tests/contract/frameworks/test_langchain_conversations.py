@@ -356,6 +356,20 @@ def test_a_memory_is_made_from_its_own_json_and_with_another_history(plain_daemo
         T4DMMemory(filter={"x": {"$near": 1}})
 
 
+def test_a_copied_memory_is_of_the_owner_and_the_conversation_that_it_names(
+    plain_daemon: Daemon, space: str, closing: Close
+):
+    ada = closing(T4DMMemory(url=plain_daemon.url, space=space, user_id="ada", session_id="a"))
+    ada.save_context({"input": "The kettle is in the shed."}, {"response": "Noted."})
+
+    bob = closing(ada.model_copy(update={"user_id": "bob", "session_id": "b"}))
+    bob.save_context({"input": "Where is the kettle?"}, {"response": "I do not know."})
+
+    assert "shed" not in bob.load_memory_variables({"input": "Where is the kettle?"})["history"]
+    assert "do not know" not in ada.load_memory_variables({"input": "Where is the kettle?"})["history"]
+    assert "shed" in ada.model_copy().load_memory_variables({"input": "kettle"})["history"]
+
+
 @pytest.mark.asyncio
 async def test_a_conversation_chain_can_be_awaited(plain_daemon: Daemon, space: str):
     model = Listener()

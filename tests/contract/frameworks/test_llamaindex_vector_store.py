@@ -28,6 +28,7 @@ from llama_index.core.schema import (
 from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters, VectorStoreQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
 
+from t4dm.sdk import T4DMClient
 from t4dm.sdk import models as m
 from t4dm.sdk.errors import ConflictError, TransportError, ValidationError
 from t4dm_integrations.llamaindex import T4DMVectorStore
@@ -139,6 +140,27 @@ def test_a_memory_that_was_stored_by_other_means_is_a_text_node(store: T4DMVecto
 
     assert isinstance(found, TextNode)
     assert (found.text, found.metadata) == ("by hand", {"page": 1})
+
+
+class CodeNode(TextNode):
+    """A node with a field of its own, as programs derive them."""
+
+    language: str = "python"
+
+
+def test_a_node_of_a_class_of_ones_own_comes_back_as_that_class(store: T4DMVectorStore, plain_daemon: Daemon) -> None:
+    store.add([CodeNode(id_="code", text="x = 1", language="lua", embedding=[1, 0])])
+    with T4DMClient(plain_daemon.url) as client:
+        memory = client.get("code", space=store.space)
+        assert isinstance(memory.value, dict)
+        unknown = {**memory.value, "_node_class": "elsewhere.CodeNode"}
+        client.store(m.StoreRequest(id="other", content="y", value=unknown, vector=[1, 0], space=store.space))
+
+    mine, other = store.get_nodes(["code", "other"])
+
+    assert type(mine) is CodeNode
+    assert mine.language == "lua"
+    assert type(other) is TextNode
 
 
 def test_what_is_private_is_not_stored(store: T4DMVectorStore) -> None:

@@ -336,7 +336,13 @@ def encode_update(updates: Sequence[FieldUpdate]) -> tuple[bytes, list[Any]]:
             is_whole = type(increment) is int
             if not (is_whole or (type(increment) is float and name != "access_count")) or not abs(increment) < 2**53:
                 raise InvalidInputError(f"the increment of {name} is not a number that fits it", field=name)
-    changes = [(_name(one.id), dict(one.set), dict(one.add)) for one in updates]
+    changes: list[Any] = []
+    for one in updates:
+        change = (_name(one.id), dict(one.set), dict(one.add))
+        if one.expected_version is not None:
+            check_number("expected_version", one.expected_version, 0, 2**62)
+            change = (*change, one.expected_version)  # type: ignore[assignment]
+        changes.append(change)
     return _pack(changes), changes
 
 

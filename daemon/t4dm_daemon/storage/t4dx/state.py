@@ -299,12 +299,15 @@ class SpaceState:
     def _apply_update(self, changes: Sequence[Any]) -> list[bool]:
         done = []
         self._look_for_named([name for name, *_ in changes])
-        for name, values, increments in changes:
+        for name, values, increments, *expected in changes:
             found = self._find_named(name)
             if found is None or not found[0].is_open(found[1]):
                 done.append(False)
                 continue
             component, at = found
+            if expected and component.numbers["version"][at] != expected[0]:
+                done.append(False)
+                continue
             for field, value in values.items():
                 component.numbers[field][at] = value
             for field, increment in increments.items():

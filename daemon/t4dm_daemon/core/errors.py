@@ -13,6 +13,8 @@
     │   └── GoneError              the first answer to an idempotency key tells of what has been purged
     ├── EmbeddingError             the embedder failed or is not ready
     │   └── EmbedderMismatchError  the space was written by another embedder
+    ├── ModelError                 the language model could not be loaded, or files are not its own
+    │   └── WeightsMissingError    its weights are not on this machine; the message says how to get them
     ├── MissingExtraError          an optional package is not installed; the message says how to install it
     ├── BusyError                  a bounded queue is full: nothing was done
     │   └── DeadlineExceededError  the time is up, but the work goes on
@@ -116,6 +118,15 @@ class EmbeddingError(DaemonError):
 
 class EmbedderMismatchError(EmbeddingError):
     code = "embedder_mismatch"
+
+
+class ModelError(DaemonError):
+    code = "model_failed"
+    status = 503
+
+
+class WeightsMissingError(ModelError):
+    code = "weights_missing"
 
 
 class MissingExtraError(DaemonError, ImportError):

@@ -34,7 +34,7 @@ class StackConfig:
     alpha: float = 0.9
     v_threshold: float = 1.0
     surrogate_alpha: float = 2.0
-    chunk: int = 32
+    chunk: int = 16
     without: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:

@@ -151,10 +151,17 @@ class PageQuery(BaseModel):
     page_size: Annotated[int, Field(ge=1, le=m.MAX_LIMIT)] | None = None
 
 
-class DeleteQuery(BaseModel):
-    """Whose memories to delete. Anything else in the query string is refused, so nothing is deleted by mistake."""
+class OwnQuery(BaseModel):
+    """What clients add to every request; the rest is noted, to be refused."""
 
     model_config = ConfigDict(extra="allow")
+
+    org_id: str | None = None
+    project_id: str | None = None
+
+
+class DeleteQuery(OwnQuery):
+    """Whose memories to delete. Anything else in the query string is refused, so nothing is deleted by mistake."""
 
     user_id: str | None = None
     agent_id: str | None = None
@@ -162,13 +169,7 @@ class DeleteQuery(BaseModel):
     run_id: str | None = None
     filters: str | None = Field(default=None, description="JSON, or what Python prints of a dictionary.")
     metadata: str | None = Field(default=None, description="The same: keys that must have these values.")
-    org_id: str | None = None
-    project_id: str | None = None
 
 
-class DeleteOneQuery(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
+class DeleteOneQuery(OwnQuery):
     delete_linked: bool | None = Field(default=None, description="Also what this one took the place of.")
-    org_id: str | None = None
-    project_id: str | None = None

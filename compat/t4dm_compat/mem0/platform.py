@@ -20,6 +20,7 @@ from t4dm_compat.mem0.bodies import (
     FeedbackBody,
     ListBody,
     ListQuery,
+    OwnQuery,
     PageQuery,
     SearchBody,
     UpdateBody,
@@ -203,16 +204,21 @@ def _add_entities(routes: APIRouter, call: Call) -> None:
         }
         return answer({**paged(request, part, total=len(found), number=number, size=size), **totals})
 
-    @both(routes, "DELETE", "/v2/entities/{entity_type}/{name}/", summary="Delete an owner's memories")
-    @both(routes, "DELETE", "/v1/entities/{entity_type}/{name}/", summary="Delete an owner's memories (v1)")
-    async def delete_entity(entity_type: _InPath, name: _InPath) -> Response:
+    # Clients before 2.0 leave a slash in a name as it is: the name is all that follows.
+    @both(routes, "DELETE", "/v2/entities/{entity_type}/{name:path}/", summary="Delete an owner's memories")
+    @both(routes, "DELETE", "/v1/entities/{entity_type}/{name:path}/", summary="Delete an owner's memories (v1)")
+    async def delete_entity(
+        request: Request, entity_type: _InPath, name: _InPath, query: Annotated[OwnQuery, Query()]
+    ) -> Response:
         """Delete all memories of one user, agent, app or run. That there are none is no error."""
+        refuse_unknown(query)
+        await refuse_body(request)
         kind, who = decoded(entity_type, "entity_type"), decoded(name, "name")
         await call(lambda backend: memories.delete_entity(backend, kind, who))
         return answer({"message": "Entity deleted successfully!"})
 
 
-def refuse_unknown(query: DeleteOneQuery) -> None:
+def refuse_unknown(query: OwnQuery) -> None:
     """Raise ValidationError for a parameter of a deletion that is not known."""
     if query.model_extra:
         raise wrong(f"there is no parameter {min(query.model_extra)[:100]!r}; nothing was deleted")

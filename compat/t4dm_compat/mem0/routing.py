@@ -47,7 +47,8 @@ def both(routes: APIRouter, method: str, path: str, *, summary: str) -> Callable
 
     def register(function: F) -> F:
         other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
-        for form, is_shown in ((path, True), (other, False)):
+        # The form with the slash first: a name that may hold slashes would take the last one for its own.
+        for form, is_shown in sorted(((path, True), (other, False)), key=lambda one: not one[0].endswith("/")):
             routes.add_api_route(
                 form,
                 function,

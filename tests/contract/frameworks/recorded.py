@@ -18,13 +18,18 @@ SCENARIOS: Final = {
     "llamaindex": "llama_index",
     "autogen": "autogen_core",
     "crewai": "crewai",
+    "mem0": "mem0",
 }
 """Name of each scenario, and the module without which it cannot be played."""
 
+_ELSEWHERE: Final = {"mem0": "tests.contract.clients.mem0.scenario"}
+"""Scenarios that are not `scenario_<name>.py` here."""
+
 
 def scenario(name: str) -> Play:
-    """Return the function `play` of `scenario_<name>.py`."""
-    play: Play = importlib.import_module(f"tests.contract.frameworks.scenario_{name}").play
+    """Return the function `play` of a scenario."""
+    place = _ELSEWHERE.get(name, f"tests.contract.frameworks.scenario_{name}")
+    play: Play = importlib.import_module(place).play
     return play
 
 

@@ -102,7 +102,8 @@ async def _change(client: Any, told: dict[str, Any], first: str, major: int) -> 
     told["batch"] = await _done(
         client.batch_update([{"memory_id": first, "text": "Alice drinks tea."}, {"memory_id": second, "text": "Hm."}])
     )
-    told["feedback"] = await _done(client.feedback(first, feedback="POSITIVE"))
+    if major >= 2:  # before, the client raises a TypeError of its own once it has the answer
+        told["feedback"] = await _done(client.feedback(first, feedback="POSITIVE"))
     told["past"] = await _done(client.history(first))
     told["unserved"] = await _refused(lambda: client.create_memory_export(schema="{}", filters={"user_id": "alice"}))
 
@@ -123,9 +124,7 @@ async def _forget(client: Any, told: dict[str, Any], first: str, major: int) -> 
         told["printed"] = await _done(client.delete_all(DeleteAllMemoryOptions(filters={"user_id": "dan"})))
         told["dan"] = await _list(client, major, user_id="dan")
     told["others"] = await _list(client, major, user_id="bob")
-    told["user_deleted"] = await _done(client.delete_users(run_id="r/1") if major >= 2 else client.delete_users())
-    if major < 2:
-        await _done(client.add("Bob is back.", user_id="bob"))
+    told["user_deleted"] = await _done(client.delete_users(run_id="r/1"))
     told["reset"] = await _done(client.reset())
     told["nobody_left"] = await _done(client.users())
 

@@ -78,7 +78,9 @@ async def _read(client: Any, told: dict[str, Any], first: str, major: int) -> No
     told["found"] = await _search(client, major, "green tea", user_id="alice")
     told["nobody"] = await _search(client, major, "green tea", user_id="carol")
     if major >= 1:
-        several = {"AND": [{"OR": [{"user_id": "alice"}, {"agent_id": {"in": ["helper"]}}]}, {"NOT": [{"run_id": "*"}]}]}
+        several = {
+            "AND": [{"OR": [{"user_id": "alice"}, {"agent_id": {"in": ["helper"]}}]}, {"NOT": [{"run_id": "*"}]}]
+        }
         told["filtered"] = await _done(client.get_all(filters=several))
         told["drinks"] = await _done(
             client.search("tea", filters={"user_id": "*", "metadata": {"topic": "drinks"}}, top_k=1)

@@ -208,7 +208,7 @@ def test_what_is_told_again_takes_on_its_new_metadata_and_date(http: httpx.Clien
     again = _add(http, "The  tap drips.", user_id="again", metadata={"urgent": True}, expiration_date="2999-01-01")
     same = _add(http, "The tap drips.", user_id="again", metadata={"urgent": True})
 
-    assert [(one["id"], one["event"]) for one in (*again, *same)] == [(first["id"], "UPDATE"), (first["id"], "NONE")]
+    assert [(one["id"], one["event"]) for one in (*again, *same)] == [(first["id"], "UPDATE"), (first["id"], "NOOP")]
     kept = http.get(f"/v1/memories/{first['id']}/").json()
     assert (kept["metadata"], kept["expiration_date"]) == ({"room": "bath", "urgent": True}, "2999-01-01")
 

@@ -17,7 +17,7 @@ from t4dm_compat.mem0 import facts, moments, selections, shapes
 from t4dm_compat.mem0.bodies import AddBody, Message, Part
 from t4dm_compat.mem0.refusals import as_wrong, unserved, wrong
 
-_EVENTS: Final = {"created": "ADD", "updated": "UPDATE", "duplicate": "NONE"}
+_EVENTS: Final = {"created": "ADD", "updated": "UPDATE", "duplicate": "NOOP"}
 _LINKS: Final = 1000
 
 
@@ -45,7 +45,7 @@ def add(backend: MemoryBackend, body: AddBody) -> list[dict[str, Any]]:
         backend.link(g.LinkRequest(edges=found[start : start + _LINKS]))
     events = [_EVENTS[one.status] for one in done.results]
     for at, one in enumerate(told):
-        if events[at] == "NONE" and _takes_on(backend, ids[at], one.record):
+        if events[at] == "NOOP" and _takes_on(backend, ids[at], one.record):
             events[at] = "UPDATE"
     return [
         shapes.added(memory_id, one.record.content, event)

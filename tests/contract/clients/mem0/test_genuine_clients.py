@@ -66,7 +66,7 @@ def _check_common(told: dict[str, Any]) -> None:
         ("ADD", "The user's name is Alice"),
         ("ADD", "The user loves green tea"),
     ]
-    assert [one["event"] for one in told["again"]["results"]] == ["NONE"] * 3
+    assert [one["event"] for one in told["again"]["results"]] == ["NOOP"] * 3
     assert told["got"]["memory"] == first["memory"]
     assert told["got"]["metadata"] == {"topic": "drinks", "cups": 3}
     assert told["got"]["user_id"] == "alice"

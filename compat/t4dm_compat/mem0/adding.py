@@ -3,6 +3,7 @@
 A message is an episodic memory. A fact is a semantic one that is linked to the message it was found in
 (DERIVED_FROM), has its rule as category, and says in its value that a rule found it. With `infer` what is told
 again is not stored again; if it comes with other metadata or another expiration date, the memory takes those on.
+A run is also a session of T4DM's: its messages are chained in their order, and found with their neighbours.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def _told(body: AddBody) -> list[_Told]:
                     value=_marked(body, role=role),
                     kind="episodic",
                     dedup="exact" if infer else "off",
+                    session_id=shared.get("run_id"),
                     **shared,
                 )
             )

@@ -213,6 +213,17 @@ def test_what_is_told_again_takes_on_its_new_metadata_and_date(http: httpx.Clien
     assert (kept["metadata"], kept["expiration_date"]) == ({"room": "bath", "urgent": True}, "2999-01-01")
 
 
+def test_what_is_private_is_neither_stored_nor_made_a_fact(http: httpx.Client) -> None:
+    told = _add(http, "Hello. <private>I am ill. I live in Rome. Yes.</private> I love tea.", user_id="private")
+
+    assert [one["memory"] for one in told] == ["Hello. I love tea."]
+    assert _texts(http, "private") == ["Hello. I love tea."]
+    refused = http.post("/memories", json={"messages": "<private>My name is Bob.</private>", "user_id": "private"})
+    assert refused.status_code == 400
+    changed = http.put(f"/memories/{told[0]['id']}", json={"text": "<private>x</private>"})
+    assert changed.status_code == 400
+
+
 def test_without_infer_every_message_is_kept_word_for_word(http: httpx.Client) -> None:
     told = [one for _ in range(2) for one in _add(http, "I love tea.", user_id="plain", infer=False)]
 

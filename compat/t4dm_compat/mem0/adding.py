@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from t4dm._backend import MemoryBackend
+from t4dm._privacy import without_private
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm_compat.mem0 import facts, moments, selections, shapes
@@ -56,11 +57,12 @@ def add(backend: MemoryBackend, body: AddBody) -> list[dict[str, Any]]:
 
 def _told(body: AddBody) -> list[_Told]:
     messages = body.messages if isinstance(body.messages, list) else [body.messages]
-    spoken = [
-        (one.role, text)
+    heard = [
+        (one.role, _text(one, at))
         for at, one in enumerate(Message(content=one) if isinstance(one, str) else one for one in messages)
-        if one.role != "system" and (text := _text(one, at))
+        if one.role != "system"
     ]
+    spoken = [(role, text, text == whole) for role, whole in heard if (text := without_private(whole)).strip()]
     if not spoken:
         raise wrong("the messages hold no text of a user, an assistant or a tool; there is nothing to remember")
     infer = body.infer is not False
@@ -77,7 +79,7 @@ def _told(body: AddBody) -> list[_Told]:
                     **shared,
                 )
             )
-            for role, text in spoken
+            for role, text, _ in spoken
         ]
         if infer:
             told += [
@@ -91,8 +93,8 @@ def _told(body: AddBody) -> list[_Told]:
                     ),
                     source=at,
                 )
-                for at, (role, text) in enumerate(spoken)
-                if role == "user"
+                for at, (role, text, is_whole) in enumerate(spoken)
+                if role == "user" and is_whole  # what is left around a private span may say something else
                 for fact in facts.extract(text)
             ]
     if len(told) > m.MAX_BATCH:
@@ -118,7 +120,7 @@ def _marked(body: AddBody, **marks: str) -> dict[str, Any]:
 def _text(message: Message, at: int) -> str:
     content = message.content
     if content is None or isinstance(content, str):
-        return (content or "").strip() and (content or "")
+        return content or ""
     parts = [content] if isinstance(content, Part) else content
     for part in parts:
         if part.type not in ("text", "input_text", "output_text"):

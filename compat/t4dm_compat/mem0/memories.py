@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from t4dm._backend import MemoryBackend
+from t4dm._privacy import without_private
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm.sdk import namespace_models as n
@@ -174,7 +175,7 @@ def update(backend: MemoryBackend, memory_id: str, body: UpdateBody) -> dict[str
 
 
 def _worded(text: str, field: str) -> str:
-    if not text.strip():
+    if not without_private(text).strip():
         raise wrong(f"{field}: it is empty; to forget a memory, delete it")
     return text
 

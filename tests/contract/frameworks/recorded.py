@@ -22,8 +22,9 @@ SCENARIOS: Final = {
 }
 """Name of each scenario, and the module without which it cannot be played."""
 
-_ELSEWHERE: Final = {"mem0": "tests.contract.clients.mem0.scenario"}
-"""Scenarios that are not `scenario_<name>.py` here."""
+_MEM0: Final = "tests.contract.clients.mem0.scenario"
+_ELSEWHERE: Final = {"mem0": _MEM0, "mem0-1.0.11": _MEM0, "mem0-0.1.118": _MEM0}
+"""Scenarios that are not `scenario_<name>.py` here. Older clients are recorded when they come first on the path."""
 
 
 def scenario(name: str) -> Play:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from t4dm_compat.mem0.router import router
+from t4dm_compat.mem0.routes import router
 
 __all__ = ["router"]

@@ -54,7 +54,7 @@ _OPENING: Final = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE: Final = re.compile(
-    r",|\s[-–—]\s|\s(?:but|because|since|although|though|while|which|who|when|where|after|before|until|so|then)\b"
+    r",|\s?[-–—]\s|\s(?:but|because|since|although|though|while|which|who|when|where|after|before|until|so|then)\b"
     r"|\sand\s(?:i|my|we|he|she|they|it|you|the|this|that)\b|:|\(",
     re.IGNORECASE,
 )
@@ -137,12 +137,25 @@ _DWELLING: Final = {"live": "lives", "living": "lives", "work": "works", "workin
 _PLANNING: Final = {"plan": "plans", "intend": "intends", "hope": "hopes", "want": "wants"}
 _NOT_NAMES: Final = frozenset(("Not", "The", "A", "An", "My", "Here", "Sorry", "Fine", "Ok", "I", "It", "What"))
 _POINTERS: Final = re.compile(
-    r"(?:it|this|that|these|those|them|him|her|you|your|how|what|when|where|the (?:idea|way|fact|sound|look|first"
-    r"|second|last|other|latter|former)|to (?:know|see|ask|say|hear|think|thank|talk|understand|be|go|do|make|get|have)"
+    r"(?:it|this|that|these|those|them|him|her|you|your|how|what|when|where|(?:all |both )?the"
+    r"|to (?:know|see|ask|say|hear|think|thank|talk|understand|be|go|do|make|get|have)"
     r")\b",
     re.IGNORECASE,
 )
-"""How an object begins that means something only in its conversation."""
+"""How the object of a liking begins that means something only in its conversation."""
+_REFERRING: Final = frozenset(
+    (
+        "i", "i'm", "i've", "i'll", "we", "our", "us", "it", "it's", "its", "they", "them", "their", "he",
+        "him", "his", "she", "her", "hers", "that", "those", "these", "you", "your",
+    )
+)  # fmt: skip
+"""Words whose meaning lies outside the sentence."""
+_DANGLING: Final = frozenset(
+    (
+        "to", "for", "with", "of", "in", "at", "on", "and", "or", "the", "a", "an", "my", "not", "so", "too",
+        "by", "from", "about", "into",
+    )
+)  # fmt: skip
 _ASKING: Final = re.compile(
     r"(?:know|ask|thank|say|see if|talk|tell|understand|mention|clarify|apologi[sz]e|be able)\b"
 )
@@ -166,7 +179,7 @@ def _names(sentence: str) -> Iterator[Fact]:
 
 def _preferences(sentence: str) -> Iterator[Fact]:
     if found := _LIKES.match(sentence):
-        if thing := _object(found[2]):
+        if not _POINTERS.match(found[2]) and (thing := _object(found[2])):
             yield Fact("preference", f"The user {_LIKING[found[1].lower()]} {thing}")
     elif found := _FAVOURITE.match(sentence):
         if thing := _object(found[3]):
@@ -216,9 +229,9 @@ def _object(text: str) -> str | None:
     """Return what is spoken of, up to the end of its clause, in the third person; None where that is not clear."""
     thing = _CLAUSE.split(text, maxsplit=1)[0].strip(" .!,'")
     words = thing.split()
-    if not words or len(words) > _MAX_WORDS or _POINTERS.match(thing) or not any(map(str.isalpha, thing)):
+    if not words or len(words) > _MAX_WORDS or not any(map(str.isalpha, thing)):
         return None
-    if {"i", "i'm", "i've", "i'll", "we", "our", "us"} & {word.lower() for word in words}:
+    if words[-1].lower() in _DANGLING or not _REFERRING.isdisjoint(word.lower().strip(".!'") for word in words):
         return None
     return " ".join(_THIRD.get(word.lower(), word) for word in words)
 

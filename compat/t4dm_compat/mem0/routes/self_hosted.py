@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Request, Response
 from t4dm_compat.call import Call
 from t4dm_compat.mem0 import adding, memories, selections
 from t4dm_compat.mem0.bodies import AddBody, DeleteOneQuery, DeleteQuery, ListQuery, SearchBody, UpdateBody
-from t4dm_compat.mem0.platform import refuse_body, refuse_unknown
-from t4dm_compat.mem0.routing import MemoryId, answer, both
+from t4dm_compat.mem0.routes.platform import refuse_body, refuse_unknown
+from t4dm_compat.mem0.routes.shared import MemoryId, answer, both
 
 
 def add_routes(routes: APIRouter, call: Call) -> None:

@@ -27,7 +27,7 @@ from t4dm_compat.mem0.bodies import (
 )
 from t4dm_compat.mem0.events import Events
 from t4dm_compat.mem0.refusals import wrong
-from t4dm_compat.mem0.routing import MemoryId, answer, both, decoded, paged
+from t4dm_compat.mem0.routes.shared import MemoryId, answer, both, decoded, paged
 
 _PING: Final = {
     "status": "ok",

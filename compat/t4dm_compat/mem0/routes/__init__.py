@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from t4dm_compat.call import Call
-from t4dm_compat.mem0 import platform, self_hosted, unserved
+from t4dm_compat.mem0.routes import platform, self_hosted, unserved
 
 
 def router(call: Call, *, route_class: type[APIRoute] = APIRoute) -> APIRouter:

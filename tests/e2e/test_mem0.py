@@ -207,10 +207,15 @@ def test_what_is_told_again_takes_on_its_new_metadata_and_date(http: httpx.Clien
 
     again = _add(http, "The  tap drips.", user_id="again", metadata={"urgent": True}, expiration_date="2999-01-01")
     same = _add(http, "The tap drips.", user_id="again", metadata={"urgent": True})
+    later = _add(http, "The tap drips.", user_id="again", expiration_date="2999-01-02")
 
-    assert [(one["id"], one["event"]) for one in (*again, *same)] == [(first["id"], "UPDATE"), (first["id"], "NOOP")]
+    assert [(one["id"], one["event"]) for one in (*again, *same, *later)] == [
+        (first["id"], "UPDATE"),
+        (first["id"], "NOOP"),
+        (first["id"], "UPDATE"),
+    ]
     kept = http.get(f"/v1/memories/{first['id']}/").json()
-    assert (kept["metadata"], kept["expiration_date"]) == ({"room": "bath", "urgent": True}, "2999-01-01")
+    assert (kept["metadata"], kept["expiration_date"]) == ({"room": "bath", "urgent": True}, "2999-01-02")
 
 
 def test_what_is_private_is_neither_stored_nor_made_a_fact(http: httpx.Client) -> None:
@@ -239,6 +244,40 @@ def test_what_expired_is_hidden_but_can_be_read_and_revived(http: httpx.Client) 
     assert http.get(f"/v1/memories/{old['id']}/").json()["expiration_date"] == "2020-02-29"
     assert http.put(f"/v1/memories/{old['id']}/", json={"expiration_date": None}).json()["expiration_date"] is None
     assert _texts(http, "expiring") == ["The offer."]
+
+
+@pytest.mark.parametrize("last", ["9999-12-31", "2999-02-28", "2028-02-29"])
+def test_an_expiration_date_comes_back_as_it_was_given_and_can_be_filtered_by(http: httpx.Client, last: str) -> None:
+    user = f"dated-{last}"
+    (one,) = _add(http, "Until then.", user_id=user, expiration_date=last, infer=False)
+
+    assert http.get(f"/v1/memories/{one['id']}/").json()["expiration_date"] == last
+    for op, is_found in (("eq", True), ("gte", True), ("lte", True), ("gt", False), ("lt", False), ("ne", False)):
+        asked = {"filters": {"user_id": user, "expiration_date": {op: last}}}
+        assert http.post("/v3/memories/", json=asked).json()["count"] == is_found, op
+
+
+def test_a_memory_that_never_was_current_is_shown_all_the_same(http: httpx.Client, native: T4DMClient) -> None:
+    native.store(m.StoreRequest(id="first", content="Old.", user_id="first", expires_at="0001-01-01T00:00:00Z"))
+
+    assert http.get("/v1/memories/first/").json()["expiration_date"] == "0001-01-01"
+
+
+@pytest.mark.parametrize("depth", [9, 100, 500, 900, 5000])
+def test_filters_nested_without_end_are_refused_everywhere(http: httpx.Client, depth: int) -> None:
+    tree = '{"AND":[' * depth + '{"user_id":"canary"}' + "]}" * depth
+    json = {"Content-Type": "application/json"}
+
+    for path, body in (
+        ("/v3/memories/", f'{{"filters":{tree}}}'),
+        ("/v3/memories/search/", f'{{"query":"x","filters":{tree}}}'),
+        ("/v3/memories/add/", f'{{"messages":"x","filters":{tree}}}'),
+        ("/v3/memories/add/", f'{{"messages":"x","user_id":"deep","metadata":{{"a":{tree}}},"filters":{{}}}}'),
+    ):
+        answer = http.post(path, content=body, headers=json)
+        assert answer.status_code in ((200, 400, 422) if "metadata" in body else (400, 422)), answer.text
+    if depth < 900:
+        assert http.delete(f"/v1/memories/?filters={tree}").status_code == 400
 
 
 def test_an_immutable_memory_is_not_changed(http: httpx.Client) -> None:
@@ -352,6 +391,8 @@ def test_an_add_can_be_asked_for_afterwards(http: httpx.Client) -> None:
     assert (event["status"], event["results"]) == ("SUCCEEDED", added["results"])
     assert http.get("/v1/events/?page_size=1").json()["results"] == [event]
     assert http.get("/v1/event/none/").status_code == 404
+    http.delete("/v1/memories/?user_id=events").raise_for_status()
+    assert http.get(f"/v1/event/{added['event_id']}/").json()["results"] == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ A run is also a session of T4DM's: its messages are chained in their order, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from t4dm._backend import MemoryBackend
 from t4dm._privacy import without_private
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
+from t4dm.sdk.errors import NotFoundError, ValidationError
 from t4dm_compat.mem0 import facts, moments, selections, shapes
 from t4dm_compat.mem0.bodies import AddBody, Message, Part
 from t4dm_compat.mem0.refusals import as_wrong, unserved, wrong
@@ -41,10 +43,12 @@ def add(backend: MemoryBackend, body: AddBody) -> list[dict[str, Any]]:
     told = _told(body)
     done = backend.batch(m.BatchRequest(records=[one.record for one in told]))
     ids = [one.id for one in done.results]
-    found = [g.EdgeIn(source=ids[at], target=ids[one.source], type="DERIVED_FROM")
-             for at, one in enumerate(told) if one.source is not None and ids[at] != ids[one.source]]  # fmt: skip
-    for start in range(0, len(found), _LINKS):
-        backend.link(g.LinkRequest(edges=found[start : start + _LINKS]))
+    links = [
+        g.EdgeIn(source=ids[at], target=ids[one.source], type="DERIVED_FROM")
+        for at, one in enumerate(told)
+        if one.source is not None and ids[at] != ids[one.source]
+    ]
+    _link(backend, links)
     events = [_EVENTS[one.status] for one in done.results]
     for at, one in enumerate(told):
         if events[at] == "NOOP" and _takes_on(backend, ids[at], one.record):
@@ -131,11 +135,26 @@ def _text(message: Message, at: int) -> str:
     return "\n".join(part.text for part in parts if part.text and part.text.strip())
 
 
+def _link(backend: MemoryBackend, links: Sequence[g.EdgeIn]) -> None:
+    """Link facts to their messages; not those of which an end was deleted since it was stored."""
+    for start in range(0, len(links), _LINKS):
+        part = list(links[start : start + _LINKS])
+        try:
+            backend.link(g.LinkRequest(edges=part))
+        except (ValidationError, NotFoundError):
+            if len(part) > 1:
+                for one in part:
+                    _link(backend, [one])
+
+
 def _takes_on(backend: MemoryBackend, memory_id: str, record: m.RecordIn) -> bool:
     """Give a known memory what it is told with this time; say whether that changed anything."""
     new = {name: getattr(record, name) for name in ("metadata", "expires_at") if name in record.model_fields_set}
     if not new:
         return False
-    known = backend.get_many(m.GetRequest(ids=[memory_id]))
-    changed = backend.update(memory_id, m.UpdateRequest(**new))
-    return not known or changed.version != known[0].version
+    try:
+        known = backend.get(memory_id)
+        changed = backend.update(memory_id, m.UpdateRequest(**new))
+    except NotFoundError:
+        return False  # deleted since it was found to be known
+    return (changed.version, changed.expires_at) != (known.version, known.expires_at)

@@ -95,8 +95,8 @@ class _Reader:
 
     def _logic(self, word: str, value: Any, depth: int, where: str) -> m.Filter:
         branches = _listed(value)
-        if not branches:
-            raise wrong(f"{where}.{word}: it is an empty list")
+        if not 0 < len(branches) <= m.MAX_K:
+            raise wrong(f"{where}.{word}: it has {len(branches)} parts; there must be one, and at most {m.MAX_K}")
         found = [
             _all(self.parts(one, depth + 1, f"{where}.{word}[{position}]")) for position, one in enumerate(branches)
         ]
@@ -248,8 +248,8 @@ def _time(column: str) -> Callable[[str, Any, str], m.Filter]:
         if value == ANY and op == "eq":
             return _leaf(column, "exists")
         if moments.is_date(value):
-            start = moments.midnight(moments.day(value, where))
-            return _span(column, op, start, start + moments.DAY)
+            whole = moments.day(value, where)
+            return _span(column, op, moments.midnight(whole), moments.end(whole))
         return _leaf(column, op, moments.text(moments.moment(value, where)))
 
     return leaf

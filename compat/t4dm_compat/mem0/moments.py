@@ -9,8 +9,9 @@ from typing import Final
 from t4dm.sdk import models as m
 from t4dm_compat.mem0.refusals import wrong
 
-DAY: Final = timedelta(days=1)
+_DAY: Final = timedelta(days=1)
 _INSTANT: Final = timedelta(microseconds=1)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -28,17 +29,21 @@ def midnight(of: date) -> datetime:
     return datetime.combine(of, time(), UTC)
 
 
+def end(of: date) -> datetime:
+    """Return the moment after a day; of the last day there is, its last moment."""
+    return midnight(of + _DAY) if of < date.max else datetime.max.replace(tzinfo=UTC)
+
+
 def expires_at(value: str, field: str = "expiration_date") -> datetime:
     """Return the moment from which a memory with this expiration date is hidden: the end of that day."""
-    last = day(value, field)
-    if last == date.max:
-        raise wrong(f"{field}: the last year is 9999, and this day has no end in it")
-    return midnight(last + DAY)
+    return end(day(value, field))
 
 
 def expiration_date(moment: datetime | None) -> str | None:
     """Return the last day on which something that expires then is shown."""
-    return None if moment is None else (moment - _INSTANT).date().isoformat()
+    if moment is None:
+        return None
+    return (moment - _INSTANT if moment > _FIRST else moment).date().isoformat()
 
 
 def is_date(value: object) -> bool:

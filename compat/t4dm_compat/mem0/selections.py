@@ -21,11 +21,11 @@ _NOBODY: Final = (
 def of(body: Narrowed, *, self_hosted: bool = False) -> m.Filter | None:
     """Return what a search or a list is about. Raises ValidationError (400)."""
     given = body.entities()
+    parts = filters.entities(given)
+    if body.filters:
+        parts.append(filters.read(body.filters, self_hosted=self_hosted))
     if not given and not (body.filters and filters.names_entity(body.filters)):
         raise wrong(_NOBODY)
-    parts = filters.entities(given)
-    if body.filters is not None:
-        parts.append(filters.read(body.filters, self_hosted=self_hosted))
     if categories := _listed(body.categories):
         parts.append(filters.read({"categories": {"in": categories}}))
     if body.metadata:
@@ -71,11 +71,13 @@ def owner(body: Owned) -> dict[str, str]:
         return m.Owner(**found).model_dump(exclude_none=True)
 
 
-def _plain(tree: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _plain(tree: Mapping[str, Any], depth: int = 1) -> Iterable[tuple[str, str]]:
     for name, value in tree.items():
         if name == "AND" and isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
+            if depth > filters.MAX_NESTING:
+                raise wrong(f"filters: they are nested at most {filters.MAX_NESTING} deep")
             for one in value:
-                yield from _plain(one)
+                yield from _plain(one, depth + 1)
         elif name in ENTITIES and isinstance(value, str | int) and not isinstance(value, bool):
             yield name, str(value)
         elif name not in ENTITIES or value is not None:

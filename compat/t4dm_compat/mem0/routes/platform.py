@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from t4dm._backend import MemoryBackend
 from t4dm.sdk.errors import NotFoundError
 from t4dm_compat.call import Call
-from t4dm_compat.mem0 import adding, memories, selections
+from t4dm_compat.mem0 import adding, events, memories, selections
 from t4dm_compat.mem0.bodies import (
     AddBody,
     BatchDeleteBody,
@@ -25,7 +25,6 @@ from t4dm_compat.mem0.bodies import (
     SearchBody,
     UpdateBody,
 )
-from t4dm_compat.mem0.events import Events
 from t4dm_compat.mem0.refusals import wrong
 from t4dm_compat.mem0.routes.shared import MemoryId, answer, both, decoded, paged
 
@@ -48,7 +47,7 @@ def add_routes(routes: APIRouter, call: Call) -> None:
 
 
 def _add_adding(routes: APIRouter, call: Call) -> None:
-    events = Events()
+    log = events.Events()
 
     @both(routes, "GET", "/v1/ping/", summary="Say who is there")
     async def ping() -> Response:
@@ -60,7 +59,7 @@ def _add_adding(routes: APIRouter, call: Call) -> None:
 
         def work(backend: MemoryBackend) -> tuple[list[dict[str, Any]], str]:
             results = adding.add(backend, body)
-            return results, events.added(results, started_at)
+            return results, log.added(results, started_at)
 
         return await call(work)
 
@@ -79,20 +78,25 @@ def _add_adding(routes: APIRouter, call: Call) -> None:
 
     @both(routes, "GET", "/v1/event/{event_id}/", summary="Get one event")
     async def event(event_id: _InPath) -> Response:
-        """Return what became of an add; the last thousand of this process are known."""
-        found = events.get(decoded(event_id, "event_id"))
+        """Return what became of an add; the latest of this process are known."""
+        found = log.get(decoded(event_id, "event_id"))
         if found is None:
             raise NotFoundError(
-                "Event not found: events are known until a thousand others came or the daemon stopped", status=404
+                "Event not found: events are known until many others came, or the daemon stopped", status=404
             )
-        return answer(found)
+        return await call(lambda backend: answer(events.shown(backend, found)))
 
     @both(routes, "GET", "/v1/events/", summary="List events")
     async def latest(request: Request, query: Annotated[PageQuery, Query()]) -> Response:
         """Return the latest adds, the newest first."""
-        found, number, size = events.latest(), query.page or 1, query.page_size or 50
+        found, number, size = log.latest(), query.page or 1, query.page_size or 50
         part = found[(number - 1) * size : number * size]
-        return answer(paged(request, part, total=len(found), number=number, size=size))
+
+        def work(backend: MemoryBackend) -> Response:
+            results = [events.shown(backend, one) for one in part]
+            return answer(paged(request, results, total=len(found), number=number, size=size))
+
+        return await call(work)
 
 
 def _add_reading(routes: APIRouter, call: Call) -> None:

@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt client/t4dm/_version.py
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all test-frameworks crash record dev check fmt bench bench-store bench-1m bench-quality schemas clean
+.PHONY: help run test test-slow test-all test-frameworks test-clients crash record dev check fmt bench bench-store bench-1m bench-quality schemas clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -45,6 +45,15 @@ fmt: $(VENV)/.check ## Format, and mend what the linter can
 
 test-frameworks: $(VENV)/.test ## Run each framework's tests with that extra alone, and write down the versions
 	$(BIN)/python -m tests.contract.frameworks.matrix $(NAMES)
+
+CLIENTS := $(abspath $(VENV))/clients
+test-clients: $(VENV)/.test ## Run other people's clients, of every promised version, against a real daemon
+	$(PIP) --quiet --editable ".[daemon,clients-test]"
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(CLIENTS)/mem0-1 "mem0ai==1.0.11"
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(CLIENTS)/mem0-0 "mem0ai==0.1.118"
+	npm install --silent --no-audit --no-fund --legacy-peer-deps --prefix $(CLIENTS)/npm mem0ai@3.3.1
+	T4DM_MEM0_1=$(CLIENTS)/mem0-1 T4DM_MEM0_0=$(CLIENTS)/mem0-0 T4DM_NPM=$(CLIENTS)/npm \
+		$(BIN)/python -m pytest tests/contract/clients $(ARGS)
 
 record: $(VENV)/.test ## Record anew what adapters and daemon say to each other (NAMES: some of them)
 	$(BIN)/python -m tests.contract.frameworks.recorded $(NAMES)

@@ -29,6 +29,7 @@ RECORDINGS: Final = Path(__file__).parents[1] / "contract" / "recordings"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?|(?<=- \[)\d{4}-\d\d-\d\d(?=, )")
 """Times, and the date in a line of a context block."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ADDRESS: Final = re.compile(r"http://127\.0\.0\.1:\d+")
 _NAMED: Final = re.compile(f"{_TIME.pattern}|{_UUID.pattern}")
 """What requests may repeat of earlier answers: names that the daemon gave, and times at which it did something."""
 _VOLATILE: Final = frozenset({"took_ms", "access_count", "last_accessed"})
@@ -147,7 +148,9 @@ def steady(value: Any) -> Any:
             return {walk(key): "<volatile>" if is_volatile(key, part[key]) else walk(part[key]) for key in sorted(part)}
         if isinstance(part, list):
             return [walk(one) for one in part]
-        return _UUID.sub(name, _TIME.sub("<time>", part)) if isinstance(part, str) else part
+        if not isinstance(part, str):
+            return part
+        return _UUID.sub(name, _TIME.sub("<time>", _ADDRESS.sub("<daemon>", part)))
 
     return walk(value)
 

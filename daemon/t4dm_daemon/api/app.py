@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 from fastapi import FastAPI
 
+from t4dm._backend import MemoryBackend
 from t4dm._version import __version__
+from t4dm_compat import mem0
+from t4dm_compat.call import Call
 from t4dm_daemon.api import docs_page, errors
+from t4dm_daemon.api.codec import StrictRoute
 from t4dm_daemon.api.deps import Doors
 from t4dm_daemon.api.guard import Guard
 from t4dm_daemon.api.routes import (
@@ -41,6 +45,7 @@ Bodies are JSON or `application/msgpack`; ask for msgpack answers with `Accept`.
 numbers or base64 of little-endian float32; in msgpack they may be raw bytes. Times are RFC 3339; without a zone
 they are UTC. Every failure has one shape, and its `code` never changes meaning."""
 _BULK_WORKERS: Final = 4
+T = TypeVar("T")
 
 
 def create_app(
@@ -103,6 +108,7 @@ def create_app(
         docs_page,
     ):
         app.include_router(module.router)
+    app.include_router(mem0.router(_calling(app), route_class=StrictRoute))
     errors.install(app)
     settings = runtime.settings
     app.add_middleware(
@@ -112,6 +118,16 @@ def create_app(
         is_stopping=lambda: runtime.phase == "stopping",
     )
     return app
+
+
+def _calling(app: FastAPI) -> Call:
+    """Return how other people's doors reach memory, once the application has started."""
+
+    async def call(work: Callable[[MemoryBackend], T], /) -> T:
+        doors: Doors = app.state.doors
+        return await doors.call(work)
+
+    return call
 
 
 async def _answer_once(app: FastAPI) -> None:

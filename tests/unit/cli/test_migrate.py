@@ -1,4 +1,4 @@
-"""`t4dm migrate`: other stores, into a space."""
+"""`t4dm import`: other stores, into a space."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Path:
 def migrate(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> Migrate:
     monkeypatch.setenv("T4DM_STORAGE_PATH", str(store))
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
-    return lambda *arguments: run("migrate", *map(str, arguments))
+    return lambda *arguments: run("import", *map(str, arguments))
 
 
 def vectors(count: int, *, seed: int = 5) -> list[list[float]]:
@@ -334,7 +334,7 @@ def test_ctrl_c_stops_between_batches_and_says_how_to_go_on(
 
 def test_a_person_sees_a_bar_and_a_program_does_not(notes: Path, store: Path) -> None:
     exit_code, shown = at_a_terminal(
-        "migrate", "jsonl", str(notes), url="http://127.0.0.1:9", T4DM_STORAGE_PATH=str(store)
+        "import", "vectors", str(notes), url="http://127.0.0.1:9", T4DM_STORAGE_PATH=str(store)
     )
 
     assert exit_code == 0

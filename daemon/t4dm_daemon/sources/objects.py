@@ -1,0 +1,121 @@
+"""The JSON objects of a document, each with its place: of a large JSON file, or one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from t4dm_daemon.core.errors import InvalidInputError, SourceError
+from t4dm_daemon.sources.entries import Unstored
+from t4dm_daemon.sources.files import Document
+from t4dm_daemon.sources.json_parts import decoded, parts
+
+MAX_LINE_BYTES: Final = 32 * 1024 * 1024
+"""More than the largest memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An object of the source.
+
+    Attributes:
+        place: Where it is.
+        field: The field of the outermost object whose array it is in; "" elsewhere.
+        fields: What it says.
+        raw: As it was written.
+    """
+
+    place: str
+    field: str
+    fields: dict[str, Any]
+    raw: bytes
+
+
+def json_objects(document: Document, noun: str, *, of: Collection[str] = ()) -> Iterator[Given | Unstored]:
+    """Yield the objects of an array, or of those fields of an object that are named.
+
+    What cannot be read is told in its place; a document that breaks off is told at the end.
+    """
+    with closing(document.open()) as stream:
+        try:
+            for part in parts(stream, document.name):
+                if part.field and part.field not in of:
+                    continue
+                where = " ".join(str(one) for one in (part.field, part.number or "") if one) if part.field else ""
+                place = f"{document.name}, {where or f'{noun} {part.number}'}"
+                yield _given(place, part.field, part.raw)
+        except SourceError as error:
+            yield Unstored(document.name, f"{error.message}; what follows was not read")
+
+
+def json_lines(document: Document) -> Iterator[Given | Unstored]:
+    """Yield the objects of a file with one a line; empty lines are passed over."""
+    with closing(document.open()) as stream:
+        try:
+            for number, raw in _lines(stream):
+                place = f"{document.name}, line {number}"
+                if raw is None:
+                    yield Unstored(place, f"the line is longer than {MAX_LINE_BYTES:,} bytes")
+                elif raw.strip():
+                    yield _given(place, "", raw.strip())
+        except SourceError as error:
+            yield Unstored(document.name, f"{error.message}; what follows was not read")
+
+
+def is_json_array_or_object(document: Document) -> bool:
+    """Say whether a file is one JSON document rather than one a line."""
+    with closing(document.open()) as stream:
+        head = stream.read(64 * 1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith(b"["):
+        return True
+    first, newline, _ = head.partition(b"\n")
+    if not (head.startswith(b"{") and newline):
+        return False
+    try:
+        return not isinstance(decoded(first.strip()), dict)
+    except InvalidInputError:
+        return True  # an object that goes on in the next line
+
+
+def label(value: object) -> str | None:
+    """Return what can be the label of an owner: a text, or a number as text; None for nothing."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int):
+        return str(value) or None
+    return None
+
+
+def _given(place: str, field: str, raw: bytes) -> Given | Unstored:
+    try:
+        value = decoded(raw)
+    except InvalidInputError as error:
+        return Unstored(place, error.message)
+    if not isinstance(value, dict):
+        return Unstored(place, f"it is {_kind(value)}, not an object")
+    return Given(place, field, value, raw)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    return {"str": "a text", "list": "an array", "bool": "true or false"}.get(type(value).__name__, "a number")
+
+
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+    """Yield numbered lines; None for one that is too long, which is passed over without being held."""
+    number = 0
+    while line := stream.readline(MAX_LINE_BYTES):
+        number += 1
+        if number == 1:
+            if line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                raise SourceError("it is UTF-16; save it as UTF-8")
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if len(line) < MAX_LINE_BYTES or line.endswith(b"\n"):
+            yield number, line
+            continue
+        while (rest := stream.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+            pass
+        yield number, None

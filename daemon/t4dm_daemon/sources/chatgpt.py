@@ -6,7 +6,7 @@ An array of conversations, each a tree of messages:
      "mapping": {"<node>": {"parent": "<node>" or null, "children": […],
                             "message": {"id", "author": {"role", "name"}, "create_time", "recipient",
                                         "content": {"content_type", "parts": […]} or {"content_type", "text"},
-                                        "metadata": {"model_slug", "is_visually_hidden_from_conversation", …}} or null}}}
+                                        "metadata": {"model_slug", "is_visually_hidden_from_conversation"}} or null}}}
 
 Times are seconds since 1970. The conversation that the user sees is the path from `current_node` up to the root; what
 was edited or generated anew lies on other branches, which are counted and not stored. So are the messages of the
@@ -90,8 +90,7 @@ def _turn(place: str, message: object, talk: dict[str, Any]) -> Turn | Unstored 
     role = author.get("role") if isinstance(author, dict) else None
     if not isinstance(message, dict) or not isinstance(role, str):
         return Unstored(place, "a message has an author with a role")
-    facts = message.get("metadata") if isinstance(message.get("metadata"), dict) else {}
-    content = message.get("content") if isinstance(message.get("content"), dict) else {}
+    facts, content = _object(message, "metadata"), _object(message, "content")
     if role not in ("user", "assistant"):
         return Unstored(place, f"a message of the {'system' if role == 'system' else 'tools'}", is_wrong=False)
     if facts.get("is_visually_hidden_from_conversation") or content.get("content_type") in _UNSPOKEN:
@@ -109,6 +108,11 @@ def _turn(place: str, message: object, talk: dict[str, Any]) -> Turn | Unstored 
         "attachments": [one for one in names if isinstance(one, str)] + others,
     }
     return Turn(place, role, text, message.get("id"), time, {name: value for name, value in more.items() if value})
+
+
+def _object(given: dict[str, Any], name: str) -> dict[str, Any]:
+    value = given.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(content: dict[str, Any]) -> tuple[str, list[str]]:

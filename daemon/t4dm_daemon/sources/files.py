@@ -46,12 +46,10 @@ class Files:
     """Open files, and know how much of them was read.
 
     Attributes:
-        total_bytes: Of what was opened so far, unpacked; None where nobody knows.
         read_bytes: How much of that was read.
     """
 
     def __init__(self) -> None:
-        self.total_bytes: int | None = None
         self.read_bytes = 0
 
     def open(self, path: Path) -> BinaryIO:
@@ -69,9 +67,7 @@ class Files:
             file.close()
             raise
         if not packed:
-            self.total_bytes = size
             return self._counted(file, path, limit=None)
-        self.total_bytes = None
         return self._counted(cast("IO[bytes]", gzip.GzipFile(fileobj=file)), path, limit=_limit(size or 0), below=file)
 
     def documents(self, path: Path, pattern: str) -> list[Document]:
@@ -100,11 +96,10 @@ class Files:
             archive = zipfile.ZipFile(path)
             try:
                 details = archive.getinfo(name)
-                self.total_bytes = details.file_size
                 inner: IO[bytes] = archive.open(details)
                 limit = _limit(details.compress_size)
                 if name.endswith(".gz"):
-                    inner, self.total_bytes = cast("IO[bytes]", gzip.GzipFile(fileobj=inner)), None
+                    inner = cast("IO[bytes]", gzip.GzipFile(fileobj=inner))
                 return self._counted(inner, path / name, limit=limit, below=archive)
             except BaseException:
                 archive.close()
@@ -119,9 +114,7 @@ class Files:
             if re.fullmatch(pattern, name.rpartition("/")[2]) and not name.startswith("__MACOSX/")
         ]
 
-    def _counted(
-        self, inner: IO[bytes], path: Path, *, limit: int | None, below: contextlib.closing[object] | object = None
-    ) -> BinaryIO:
+    def _counted(self, inner: IO[bytes], path: Path, *, limit: int | None, below: object = None) -> BinaryIO:
         def count(size: int) -> None:
             self.read_bytes += size
 
@@ -162,6 +155,14 @@ class _Bounded(io.RawIOBase):
             if self._below is not None:
                 self._below.close()  # type: ignore[attr-defined]
         super().close()
+
+
+def plain_size(path: Path) -> int | None:
+    """Return how many bytes will be read of a plain file; None for all else."""
+    if not path.is_file() or is_zip(path):
+        return None
+    with path.open("rb") as file:
+        return None if file.read(2) == _GZIP else path.stat().st_size
 
 
 def is_zip(path: Path) -> bool:

@@ -32,7 +32,7 @@ class Part:
 
     Attributes:
         field: The field of the outermost object; "" in an outermost array.
-        number: Its place in the array, from 1; 0 for a field that is no array.
+        number: Its place in the array, from 1; 0 for a field that is no array, or an empty one (`[]`).
         raw: Its text.
     """
 
@@ -93,6 +93,8 @@ class _Cutter:
                 number += 1
                 self._place = f"{field} {number}".strip()
                 yield Part(field, number, raw)
+        if field and not number:
+            yield Part(field, 0, b"[]")
 
     def _object(self) -> Iterator[Part]:
         token = b","

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from t4dm.sdk.models import RecordIn
 from t4dm_daemon.sources.entries import Entry, SourceRecord, Unstored, with_rest
 from t4dm_daemon.sources.files import Document, Files
-from t4dm_daemon.sources.objects import Given, is_json_array_or_object, json_lines, json_objects, label
+from t4dm_daemon.sources.objects import Given, is_whole, json_lines, json_objects, label
 from t4dm_daemon.sources.times import moment
 
 _TEXTS: Final = ("content", "text", "memory", "body", "page_content")
@@ -38,8 +38,8 @@ _LABELS: Final = ("user_id", "agent_id", "app_id", "run_id", "session_id")
 def read(path: Path, files: Files, *, text_key: str | None = None) -> Iterator[Entry]:
     """Yield the memories of a file. Raises SourceError."""
     document = Document(path.name, lambda: files.open(path))
-    is_whole = path.is_file() and is_json_array_or_object(Document(path.name, lambda: Files().open(path)))
-    for given in json_objects(document, "entry") if is_whole else json_lines(document):
+    is_array = path.is_file() and is_whole(Document(path.name, lambda: Files().open(path)))
+    for given in json_objects(document, "entry") if is_array else json_lines(document):
         yield given if isinstance(given, Unstored) else _memory(given, text_key)
 
 

@@ -76,7 +76,7 @@ def _database(path: Path, table: str) -> Iterator[Entry]:
     quoted = '"' + table.replace('"', '""') + '"'
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            rows = database.execute(f"SELECT id, session_id, message FROM {quoted} ORDER BY id")  # noqa: S608
+            rows = database.execute(f"SELECT id, session_id, message FROM {quoted} ORDER BY id")
             counts: dict[str, int] = {}
             for number, session, message in rows:
                 place = f"{path.name}, {table} {number}"

@@ -139,7 +139,7 @@ def _sent(message: dict[str, Any]) -> str:
             except InvalidInputError:
                 return ""
             if isinstance(said, dict) and isinstance(said.get("message"), str):
-                return said["message"]
+                return str(said["message"])
     return ""
 
 

@@ -104,7 +104,8 @@ def _file(path: Path, place: str, root: str, files: Files) -> Iterator[Entry]:
 
 def sections(lines: list[str], first: int = 1) -> Iterator[Section]:
     """Yield the sections of a text; `first` is the number of its first line."""
-    section, levels, fence = Section(first, []), [], ""
+    section, fence = Section(first, []), ""
+    levels: list[tuple[int, str]] = []
     for number, line in enumerate(lines, start=first):
         fenced = _FENCE.fullmatch(line)
         if fence:

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 from t4dm_daemon.sources.entries import Entry, SourceRecord, Unstored, with_rest
 from t4dm_daemon.sources.files import Document, Files
-from t4dm_daemon.sources.objects import is_json_array_or_object, json_lines, json_objects, label
+from t4dm_daemon.sources.objects import is_whole, json_lines, json_objects, label
 from t4dm_daemon.sources.times import times
 
+_ARRAYS: Final = ("results", "memories")
 _OWNERS: Final = ("user_id", "agent_id", "app_id", "run_id")
 _READ: Final = frozenset(
     (*_OWNERS, "id", "memory", "text", "data", "metadata", "categories", "created_at", "updated_at", "expiration_date")
@@ -35,8 +36,8 @@ _OF_THE_STORE: Final = frozenset(
 def read(path: Path, files: Files) -> Iterator[Entry]:
     """Yield the memories of an export. Raises SourceError."""
     document = Document(path.name, lambda: files.open(path))
-    if is_json_array_or_object(Document(path.name, lambda: Files().open(path))):
-        found = json_objects(document, "memory", of=("results", "memories"))
+    if is_whole(Document(path.name, lambda: Files().open(path)), of=_ARRAYS):
+        found = json_objects(document, "memory", of=_ARRAYS)
     else:
         found = json_lines(document)
     for given in found:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -103,19 +104,15 @@ class Mem0Server:
             ("/v3/memories/", {"filters": filters, "show_expired": True}),
             ("/v2/memories/", {"filters": filters}),
         ):
-            first = self._page("POST", path, 1, body)
-            if first is not None:
-                yield from self._pages(
-                    first, lambda number, path=path, body=body: self._page("POST", path, number, body)
-                )  # type: ignore[misc]
+            page = partial(self._page, "POST", path, body)
+            if (first := page({}, 1)) is not None:
+                yield from self._pages(first, partial(page, {}))
                 return
         for owner in [scope] if scope is not None else self._entities():
-            first = self._page("GET", "/v1/memories/", 1, None, owner)
-            if first is None:
+            page = partial(self._page, "GET", "/v1/memories/", None)
+            if (first := page(owner, 1)) is None:
                 raise self._strange("/v1/memories/", "it has none of Mem0's lists of memories")
-            yield from self._pages(
-                first, lambda number, owner=owner: self._page("GET", "/v1/memories/", number, None, owner)
-            )  # type: ignore[misc]
+            yield from self._pages(first, partial(page, owner))
 
     def _pages(self, first: Page, more: Callable[[int], Page | None]) -> Iterator[tuple[str, object]]:
         number, page = 1, first
@@ -128,18 +125,14 @@ class Mem0Server:
             number += 1
             following = more(number)
             if following is None:
-                yield (
-                    f"page {number}",
-                    Unstored(f"page {number}", "it is missing, though the page before has a next one"),
-                )
+                place = f"page {number}"
+                yield place, Unstored(place, "it is missing, though the page before has a next one")
                 return
             page = following
 
-    def _page(
-        self, method: str, path: str, number: int, body: object, owner: Mapping[str, str] | None = None
-    ) -> Page | None:
+    def _page(self, method: str, path: str, body: object, owner: Mapping[str, str], number: int) -> Page | None:
         """Return a page; None where there is none, or no such list."""
-        query = {"page": str(number), "page_size": str(PAGE_SIZE), **(owner or {})}
+        query = {"page": str(number), "page_size": str(PAGE_SIZE), **owner}
         answer = self._ask(method, path, query=query, body=body, missing=True)
         if answer is None:
             return None

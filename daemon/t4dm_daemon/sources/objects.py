@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from t4dm_daemon.sources.entries import Unstored
 from t4dm_daemon.sources.files import Document
 from t4dm_daemon.sources.json_parts import decoded, parts
 
+_HEAD_BYTES: Final = 64 * 1024
 MAX_LINE_BYTES: Final = 32 * 1024 * 1024
 """More than the largest memory."""
 
@@ -36,47 +38,60 @@ class Given:
 def json_objects(document: Document, noun: str, *, of: Collection[str] = ()) -> Iterator[Given | Unstored]:
     """Yield the objects of an array, or of those fields of an object that are named.
 
-    What cannot be read is told in its place; a document that breaks off is told at the end.
+    What cannot be read is told in its place; a document that breaks off, or holds none of the fields, at the end.
     """
+    fields: set[str] = set()
     with closing(document.open()) as stream:
         try:
             for part in parts(stream, document.name):
+                fields.add(part.field)
                 if part.field and part.field not in of:
                     continue
-                where = " ".join(str(one) for one in (part.field, part.number or "") if one) if part.field else ""
-                place = f"{document.name}, {where or f'{noun} {part.number}'}"
-                yield _given(place, part.field, part.raw)
+                place = f"{document.name}, {part.field or noun} {part.number or ''}".rstrip()
+                if part.number or part.raw not in (b"[]", b"null"):
+                    yield _given(place, part.field, part.raw)
         except SourceError as error:
-            yield Unstored(document.name, f"{error.message}; what follows was not read")
+            yield _broken(document, error)
+            return
+    if fields and not fields & {"", *of}:
+        wanted = f"nothing under {', '.join(of)}" if of else "an object, where an array belongs"
+        yield Unstored(document.name, f"{wanted}; it holds {', '.join(sorted(fields))[:200]}")
 
 
 def json_lines(document: Document) -> Iterator[Given | Unstored]:
     """Yield the objects of a file with one a line; empty lines are passed over."""
+    is_empty = True
     with closing(document.open()) as stream:
         try:
             for number, raw in _lines(stream):
                 place = f"{document.name}, line {number}"
+                is_empty = is_empty and not (raw is None or raw.strip())
                 if raw is None:
                     yield Unstored(place, f"the line is longer than {MAX_LINE_BYTES:,} bytes")
                 elif raw.strip():
                     yield _given(place, "", raw.strip())
         except SourceError as error:
-            yield Unstored(document.name, f"{error.message}; what follows was not read")
+            yield _broken(document, error)
+            return
+    if is_empty:
+        yield Unstored(document.name, "the file is empty", is_wrong=False)
 
 
-def is_json_array_or_object(document: Document) -> bool:
-    """Say whether a file is one JSON document rather than one a line."""
+def is_whole(document: Document, *, of: Collection[str] = ()) -> bool:
+    """Say whether a file is one JSON document, an array or an object with such fields, rather than one a line."""
     with closing(document.open()) as stream:
-        head = stream.read(64 * 1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+        head = stream.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"["):
         return True
-    first, newline, _ = head.partition(b"\n")
-    if not (head.startswith(b"{") and newline):
+    if not (head.startswith(b"{") and of):
         return False
+    first, newline, _ = head.partition(b"\n")
     try:
-        return not isinstance(decoded(first.strip()), dict)
-    except InvalidInputError:
-        return True  # an object that goes on in the next line
+        fields = decoded(first.strip())
+    except InvalidInputError:  # it goes on in the next line, or is long
+        names = "|".join(map(re.escape, of)).encode()
+        return bool(newline) or re.search(rb'"(' + names + rb')"\s*:\s*\[', first) is not None
+    return isinstance(fields, dict) and not fields.keys().isdisjoint(of)
 
 
 def label(value: object) -> str | None:
@@ -96,6 +111,11 @@ def _given(place: str, field: str, raw: bytes) -> Given | Unstored:
     if not isinstance(value, dict):
         return Unstored(place, f"it is {_kind(value)}, not an object")
     return Given(place, field, value, raw)
+
+
+def _broken(document: Document, error: SourceError) -> Unstored:
+    reason = error.message.removeprefix(document.name).lstrip(",: ")
+    return Unstored(document.name, f"{reason}; what follows was not read")
 
 
 def _kind(value: object) -> str:

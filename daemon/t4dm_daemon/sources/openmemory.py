@@ -24,9 +24,10 @@ from t4dm_daemon.core.errors import InvalidInputError, SourceError
 from t4dm_daemon.sources.entries import Entry, SourceRecord, Unstored, with_rest
 from t4dm_daemon.sources.files import Document, Files
 from t4dm_daemon.sources.json_parts import parts
-from t4dm_daemon.sources.objects import is_json_array_or_object, json_lines, json_objects, label
+from t4dm_daemon.sources.objects import is_whole, json_lines, json_objects, label
 from t4dm_daemon.sources.times import times
 
+_ARRAYS: Final = ("memories", "results", "items")
 _NAMES: Final = r"memories\.(json|jsonl|jsonl\.gz)"
 _READ: Final = frozenset(
     ("id", "user_id", "app_id", "app", "content", "metadata", "metadata_", "state", "created_at", "updated_at")
@@ -67,13 +68,13 @@ def read(path: Path, files: Files) -> Iterator[Entry]:
     quiet = next((one for one in Files().documents(path, _NAMES) if one.name.endswith(".json")), None)
     if lines is None and tables is None:  # one file of any name
         document = documents[0]
-        lines, tables = (None, document) if is_json_array_or_object(document) else (document, None)
+        lines, tables = (None, document) if is_whole(document, of=_ARRAYS) else (document, None)
     names = _Names(quiet if tables is not None else None)
     if lines is not None:
         found = json_lines(lines)
     else:
         assert tables is not None
-        found = json_objects(tables, "memory", of=("memories", "results", "items"))
+        found = json_objects(tables, "memory", of=_ARRAYS)
     for given in found:
         yield given if isinstance(given, Unstored) else _memory(given.place, given.fields, names)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -28,7 +27,7 @@ _OWN_PANEL, _FILES, _STORES = (
 class ImportGroup(TyperGroup):
     """Commands, one of which may be left out: what begins with no command's name is its argument."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
             args = [_OWN, *args]
         return super().parse_args(ctx, args)

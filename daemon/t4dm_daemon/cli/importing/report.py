@@ -120,7 +120,7 @@ class ImportReport:
             f"{self.updated:,} {would}updated",
             f"{self.there:,} there already",
             *([f"{self.kept:,} {would}kept as they were"] if self.kept else []),
-            f"{self.duplicates:,} duplicates",
+            f"{self.duplicates:,} duplicate{'' if self.duplicates == 1 else 's'}",
             f"{self.skipped:,} skipped",
             *([f"{self.wrong:,} wrong"] if self.wrong else []),
         ]

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast, get_type_hints
 
 import typer
@@ -165,10 +166,12 @@ def _import(
 def _store(command: Command, reading: Reading, rules: Any, report: ImportReport) -> None:
     from t4dm_daemon.cli.importing.writer import Writer
     from t4dm_daemon.cli.progress import progress
+    from t4dm_daemon.sources.files import plain_size
 
     files = reading.files
     is_shown = not (command.as_json or command.quiet)
-    with progress(f"Importing {reading.source}", total=None, is_shown=is_shown) as advance:
+    total = None if files is None else plain_size(Path(reading.where))
+    with progress(f"Importing {reading.source}", total=total, is_shown=is_shown) as advance:
         shown = 0
 
         def follow(memories: int, _units: int) -> None:

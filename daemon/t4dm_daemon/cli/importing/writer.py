@@ -126,7 +126,7 @@ class Writer:
             case SourceMessage() if self._rules.has_sessions:
                 self._message(entry)
             case SourceLink():
-                edge = EdgeIn(source=self._id(entry.source), target=self._id(entry.target), type=entry.type)  # type: ignore[arg-type]
+                edge = EdgeIn(source=self._id(entry.source), target=self._id(entry.target), type=entry.type)
                 self._links.append((entry.place, edge))
                 if len(self._links) >= self._rules.batch_size:
                     self._flush()

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from t4dm_daemon.core.errors import SourceError
 from t4dm_daemon.sources.entries import Unstored
@@ -32,6 +32,13 @@ FREE_BYTES: Final = 64 * 1024 * 1024
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK"
 _CHUNK: Final = 1024 * 1024
+
+
+class _Stream(Protocol):
+    """What files, gzip files and members of zips have in common."""
+
+    def read1(self, size: int = ..., /) -> bytes: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Files:
             raise
         if not packed:
             return self._counted(file, path, limit=None)
-        return self._counted(cast("IO[bytes]", gzip.GzipFile(fileobj=file)), path, limit=_limit(size or 0), below=file)
+        return self._counted(gzip.GzipFile(fileobj=file), path, limit=_limit(size or 0), below=file)
 
     def documents(self, path: Path, pattern: str) -> list[Document]:
         """Return what a file, a zip or a folder holds: the file itself, or the members named by a regex.
@@ -96,10 +103,9 @@ class Files:
             archive = zipfile.ZipFile(path)
             try:
                 details = archive.getinfo(name)
-                inner: IO[bytes] = archive.open(details)
+                member = archive.open(details)
                 limit = _limit(details.compress_size)
-                if name.endswith(".gz"):
-                    inner = cast("IO[bytes]", gzip.GzipFile(fileobj=inner))
+                inner: _Stream = gzip.GzipFile(fileobj=member) if name.endswith(".gz") else cast("_Stream", member)
                 return self._counted(inner, path / name, limit=limit, below=archive)
             except BaseException:
                 archive.close()
@@ -114,7 +120,7 @@ class Files:
             if re.fullmatch(pattern, name.rpartition("/")[2]) and not name.startswith("__MACOSX/")
         ]
 
-    def _counted(self, inner: IO[bytes], path: Path, *, limit: int | None, below: object = None) -> BinaryIO:
+    def _counted(self, inner: _Stream, path: Path, *, limit: int | None, below: object = None) -> BinaryIO:
         def count(size: int) -> None:
             self.read_bytes += size
 
@@ -125,7 +131,7 @@ class _Bounded(io.RawIOBase):
     """Count what is read, stop a bomb, and turn errors of reading into SourceError."""
 
     def __init__(
-        self, inner: IO[bytes], path: Path, limit: int | None, count: Callable[[int], None], below: object
+        self, inner: _Stream, path: Path, limit: int | None, count: Callable[[int], None], below: object
     ) -> None:
         self._inner, self._path, self._limit, self._count, self._below = inner, path, limit, count, below
         self._size = 0
@@ -136,7 +142,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer)
         with failing(self._path):
-            data = self._inner.read(len(view))
+            data = self._inner.read1(len(view))  # what there is: a pipe may be slow
         view[: len(data)] = data
         self._size += len(data)
         self._count(len(data))

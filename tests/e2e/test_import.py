@@ -333,6 +333,33 @@ def test_two_owners_may_import_the_same_file(plain_daemon: Daemon, tmp_path: Pat
         assert counts(told) == {"read": 4, "stored": 4}
 
 
+def test_the_commands_of_the_guide_do_what_it_says(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon().start()
+    home = daemon.home
+    markdown(home)
+    (home / "histories").mkdir()
+    langchain(home / "histories")
+    row = ("s1", json.dumps(made.langchain_message("human", "hello from the table")))
+    made.langchain_database(home / "memory.db", [row])
+    chatgpt(home).rename(home / "export.zip")
+    claude(home).rename(home / "data.zip")
+    made.openmemory_backup(home / "memories_export_ada.zip")
+    saved(home / "memories.json", [made.mem0_memory(1)])
+    saved(home / "agent.af", made.letta_agent_file())
+    made.as_lines(home / "memory.jsonl", made.mcp_graph())
+    made.as_lines(home / "notes.jsonl", [{"text": "a note"}])
+    daemon.run_cli("export", "backup.jsonl")
+    guide = (Path(__file__).parents[2] / "docs" / "migrate.md").read_text().partition("One command for each")[2]
+    commands = [
+        line.split()[2:] for line in guide.partition("```\n\n")[0].splitlines() if line.startswith("$ t4dm import")
+    ]
+
+    done = [daemon.run_cli(*command) for command in commands]
+
+    assert {*SOURCES, "backup.jsonl"} <= {command[1] for command in commands}
+    assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * len(commands)
+
+
 def count(client: Any, space: str) -> int:
     return next((one.items for one in client.list_spaces() if one.name == space), 0)
 

@@ -166,7 +166,7 @@ def vectors(
     """Load lines that bring their own vectors. To run it again is safe: nothing is stored twice.
 
     A line has `id`, `content` (or `text`), `vector` (or `embedding`) and `metadata` (or `payload`); texts without
-    vectors are embedded by the daemon, with: t4dm import FILE
+    vectors are embedded by the daemon, with: t4dm import jsonl FILE
 
         t4dm import vectors notes.jsonl
         t4dm import vectors dump.jsonl --space notes --unknown metadata
@@ -234,7 +234,7 @@ def _tell(outcome: Outcome) -> None:
     if outcome.loaded.bare:
         output.note(
             f"{output.memories(outcome.loaded.bare)} without a vector: found by filter, not by meaning. "
-            "To have texts embedded, use: t4dm import"
+            "To have texts embedded, use: t4dm import jsonl"
         )
     if outcome.loaded.refused:
         for text in refused(outcome.loaded):

@@ -292,6 +292,24 @@ def test_a_session_with_other_messages_is_left_alone_and_told(plain_daemon: Daem
     assert [one.value for one in page.results] == [{"role": "user", "content": "mine"}]
 
 
+def test_a_message_that_cannot_be_stored_is_told_and_its_neighbours_are_stored(
+    plain_daemon: Daemon, tmp_path: Path
+) -> None:
+    said = [made.langchain_message("human", f"message {n}") for n in range(5)]
+    said[2]["data"]["additional_kwargs"] = {"large": "x" * (8 * 1024 * 1024)}
+    path = str(saved(tmp_path / "large.json", said))
+
+    done = plain_daemon.run_cli("import", "langchain-history", path, "--space", "large", "--json")
+    with plain_daemon.client() as client:
+        kept = client.messages("large", MessagesRequest(space="large")).results
+
+    told = json.loads(done.stdout)["data"]
+    assert done.returncode == 1
+    assert told["messages"] == {"stored": 4, "there": 0, "left_out": 1}
+    assert told["problems"][0]["place"] == "large.json, message 3"
+    assert [one.seq for one in kept] == [1, 2, 4, 5]
+
+
 def test_mem0_is_read_from_its_server_with_the_key_of_the_environment(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
@@ -333,6 +351,7 @@ def test_two_owners_may_import_the_same_file(plain_daemon: Daemon, tmp_path: Pat
         assert counts(told) == {"read": 4, "stored": 4}
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_guide_do_what_it_says(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon().start()
     home = daemon.home

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from t4dm_daemon.sources.entries import Entry, Unstored
 from t4dm_daemon.sources.files import Files
-from t4dm_daemon.sources.objects import Given, json_objects, label
+from t4dm_daemon.sources.objects import Given, json_objects, label, listed
 from t4dm_daemon.sources.times import moment
 from t4dm_daemon.sources.turns import Turn, conversation
 
@@ -93,16 +93,16 @@ def _turn(place: str, message: object, talk: dict[str, Any]) -> Turn | Unstored 
     facts, content = _object(message, "metadata"), _object(message, "content")
     if role not in ("user", "assistant"):
         return Unstored(place, f"a message of the {'system' if role == 'system' else 'tools'}", is_wrong=False)
-    if facts.get("is_visually_hidden_from_conversation") or content.get("content_type") in _UNSPOKEN:
+    if facts.get("is_visually_hidden_from_conversation") or str(content.get("content_type")) in _UNSPOKEN:
         return Unstored(place, "not shown in the conversation", is_wrong=False)
-    if message.get("recipient") not in (None, "all"):
+    if message.get("recipient") not in (None, "", "all"):
         return Unstored(place, "a call to a tool", is_wrong=False)
     try:
         text, others = _text(content)
         time = moment(message.get("create_time")) or moment(talk.get("create_time"))
     except ValueError as error:
         return Unstored(place, str(error))
-    names = [one.get("name") for one in facts.get("attachments") or () if isinstance(one, dict)]
+    names = [one.get("name") for one in listed(facts.get("attachments")) if isinstance(one, dict)]
     more = {
         "model": facts.get("model_slug"),
         "attachments": [one for one in names if isinstance(one, str)] + others,

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from t4dm_daemon.sources.entries import Entry, Unstored
 from t4dm_daemon.sources.files import Files
-from t4dm_daemon.sources.objects import Given, json_objects, label
+from t4dm_daemon.sources.objects import Given, json_objects, label, listed
 from t4dm_daemon.sources.times import moment
 from t4dm_daemon.sources.turns import Turn, conversation
 
@@ -64,8 +64,8 @@ def _turn(place: str, message: object, talk: dict[str, Any]) -> Turn | Unstored:
         time = moment(message.get("created_at")) or moment(talk.get("created_at"))
     except ValueError as error:
         return Unstored(place, str(error))
-    attachments = [one for one in message.get("attachments") or () if isinstance(one, dict)]
-    files = [one for one in message.get("files") or () if isinstance(one, dict)]
+    attachments = [one for one in listed(message.get("attachments")) if isinstance(one, dict)]
+    files = [one for one in listed(message.get("files")) if isinstance(one, dict)]
     names = [one["file_name"] for one in (*attachments, *files) if isinstance(one.get("file_name"), str)]
     texts = {
         str(one.get("file_name") or number): one["extracted_content"]

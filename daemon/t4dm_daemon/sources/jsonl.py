@@ -32,6 +32,7 @@ _TIMES: Final = ("event_time", "valid_from", "valid_to", "created_at", "updated_
 _VECTORS: Final = frozenset(("vector", "embedding", "embeddings"))
 _TAKEN: Final = frozenset(RecordIn.model_fields) - {"id", "vector", "embed", "dedup", "supersedes", "ttl_s"}
 _OF_THE_STORE: Final = frozenset(("version", "recorded_at", "status", "space"))
+_OF_AN_EXPORT: Final = frozenset(("space", "edge", "message", "end", "count", "edges", "messages"))
 _LABELS: Final = ("user_id", "agent_id", "app_id", "run_id", "session_id")
 
 
@@ -45,6 +46,8 @@ def read(path: Path, files: Files, *, text_key: str | None = None) -> Iterator[E
 
 def _memory(given: Given, text_key: str | None) -> Entry:
     fields = dict(given.fields)
+    if fields.keys() <= _OF_AN_EXPORT:
+        return Unstored(given.place, "of an export of T4DM, which is imported with: t4dm import FILE", is_wrong=False)
     key = text_key or next((one for one in _TEXTS if one in fields), None)
     text = None if key is None else fields.pop(key, None)
     if not isinstance(text, str):

@@ -27,7 +27,7 @@ from t4dm_daemon.core.errors import InvalidInputError
 from t4dm_daemon.sources.entries import Entry, SourceRecord, Unstored, own_or_made, with_rest
 from t4dm_daemon.sources.files import Document, Files
 from t4dm_daemon.sources.json_parts import decoded
-from t4dm_daemon.sources.objects import Given, json_objects, label
+from t4dm_daemon.sources.objects import Given, json_objects, label, listed
 from t4dm_daemon.sources.times import moment, times
 from t4dm_daemon.sources.turns import Turn, conversation
 
@@ -67,7 +67,7 @@ def _agents(path: Path) -> tuple[dict[str, list[str]], str]:
     for given in json_objects(document, "agent", of=("agents",)):
         if isinstance(given, Unstored) or given.field != "agents":
             continue
-        for block in given.fields.get("block_ids") or ():
+        for block in listed(given.fields.get("block_ids")):
             owners.setdefault(str(block), []).append(_name(given.fields, path.stem))
     return owners, name
 
@@ -131,7 +131,7 @@ def _said(text: str) -> str | None:
 
 def _sent(message: dict[str, Any]) -> str:
     """Return what the agent said by its tool `send_message`, as agents of the first kinds do."""
-    for call in message.get("tool_calls") or ():
+    for call in listed(message.get("tool_calls")):
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict) and function.get("name") == "send_message":
             try:
@@ -171,7 +171,7 @@ def _passage(given: Given) -> Entry:
         return Unstored(given.place, str(error))
     own = fields.get("metadata") or fields.get("metadata_") or {}
     rest = {name: value for name, value in fields.items() if name not in _PASSAGE | _OF_THE_STORE}
-    tags = [one for one in fields.get("tags") or () if isinstance(one, str) and one]
+    tags = [one for one in listed(fields.get("tags")) if isinstance(one, str) and one]
     record: dict[str, Any] = {
         "content": text,
         "kind": "semantic",

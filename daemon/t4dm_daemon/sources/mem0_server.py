@@ -10,9 +10,6 @@ The cloud's list, newest first that is there:
 The hosted server lists without pages: `GET /memories?user_id=…&top_k=…`, `X-API-Key`; without an owner it gives all, to
 an administrator, if it is new enough. It gives at most `top_k`, so a full answer may be a cut one, which is told.
 
-Only reading calls are made; so what got no answer, or 429 or 5xx, is asked again, `Retry-After` kept. Redirects are not
-followed: the key is for this server.
-
 Checked against mem0ai 2.2.1 (client), docs.mem0.ai, and server/main.py of github.com/mem0ai/mem0.
 """
 
@@ -20,18 +17,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, Final
 
-import httpx
-
-from t4dm_daemon.core.errors import SourceError
 from t4dm_daemon.sources.entries import Entry, Unstored
 from t4dm_daemon.sources.mem0 import memory
+from t4dm_daemon.sources.mem0_http import ReadingHttp
 
 PAGE_SIZE: Final = 100
-ATTEMPTS: Final = 6
-MAX_PAUSE_S: Final = 120.0
 _OWNERS: Final = ("user_id", "agent_id", "app_id", "run_id")
 _TOP_K: Final = (10_000, 1000, None)
 """How many to ask a hosted server for: versions differ in what they allow."""
@@ -51,6 +45,9 @@ class Mem0Server:
         owners: Only of these: `{"user_id": "ada"}`, each by itself. All when empty.
         pause: Waits so many seconds.
         timeout_s: For each answer.
+
+    Raises:
+        SourceError: The URL or the key cannot be one.
     """
 
     def __init__(
@@ -62,15 +59,12 @@ class Mem0Server:
         pause: Callable[[float], None] = time.sleep,
         timeout_s: float = 60.0,
     ) -> None:
-        self._url = url.rstrip("/")
         self._owners = owners
-        self._pause = pause
-        headers = {"Authorization": f"Token {key}", "X-API-Key": key} if key else {}
-        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=timeout_s, follow_redirects=False)
+        self._http = ReadingHttp(url, key, pause=pause, timeout_s=timeout_s)
 
     def entries(self) -> Iterator[Entry]:
         """Yield the memories. Raises SourceError, which says how to go on."""
-        with self._http:
+        with closing(self._http):
             seen: set[str] = set()  # a memory has several owners
             for place, given in self._found():
                 if isinstance(given, Unstored):
@@ -92,7 +86,7 @@ class Mem0Server:
             yield from self._cloud(scope) if is_cloud else self._hosted(scope)
 
     def _is_cloud(self) -> bool:
-        return isinstance(self._ask("GET", "/v1/ping/", missing=True), dict)
+        return isinstance(self._http.ask("GET", "/v1/ping/", missing=True), dict)
 
     # The cloud ----------------------------------------------------------------------------------------
 
@@ -111,7 +105,7 @@ class Mem0Server:
         for owner in [scope] if scope is not None else self._entities():
             page = partial(self._page, "GET", "/v1/memories/", None)
             if (first := page(owner, 1)) is None:
-                raise self._strange("/v1/memories/", "it has none of Mem0's lists of memories")
+                raise self._http.strange("/v1/memories/", "it has none of Mem0's lists of memories")
             yield from self._pages(first, partial(page, owner))
 
     def _pages(self, first: Page, more: Callable[[int], Page | None]) -> Iterator[tuple[str, object]]:
@@ -133,20 +127,20 @@ class Mem0Server:
     def _page(self, method: str, path: str, body: object, owner: Mapping[str, str], number: int) -> Page | None:
         """Return a page; None where there is none, or no such list."""
         query = {"page": str(number), "page_size": str(PAGE_SIZE), **owner}
-        answer = self._ask(method, path, query=query, body=body, missing=True)
+        answer = self._http.ask(method, path, query=query, body=body, missing=True)
         if answer is None:
             return None
         if isinstance(answer, list):
             return answer, False
         if isinstance(answer, dict) and isinstance(answer.get("results"), list):
             return answer["results"], answer.get("next") is not None
-        raise self._strange(path, "its answer holds no memories")
+        raise self._http.strange(path, "its answer holds no memories")
 
     def _entities(self) -> list[Mapping[str, str]]:
-        answer = self._ask("GET", "/v1/entities/")
+        answer = self._http.ask("GET", "/v1/entities/")
         found = answer.get("results") if isinstance(answer, dict) else answer
         if not isinstance(found, list):
-            raise self._strange("/v1/entities/", "its answer holds no entities")
+            raise self._http.strange("/v1/entities/", "its answer holds no entities")
         return [
             {f"{one['type']}_id": str(one.get("name") or one.get("id"))}
             for one in found
@@ -159,12 +153,12 @@ class Mem0Server:
         whose = ", ".join(f"{name} {value}" for name, value in scope.items()) if scope else "all"
         for top_k in _TOP_K:
             query = {**(scope or {}), "show_expired": "true", **({"top_k": str(top_k)} if top_k else {})}
-            answer = self._ask("GET", "/memories", query=query, refused=(422,) if top_k else ())
+            answer = self._http.ask("GET", "/memories", query=query, refused=(422,) if top_k else ())
             if answer is None:
                 continue
             results = answer.get("results") if isinstance(answer, dict) else answer
             if not isinstance(results, list):
-                raise self._strange("/memories", "its answer holds no memories")
+                raise self._http.strange("/memories", "its answer holds no memories")
             for at, given in enumerate(results, start=1):
                 yield f"{whose}, memory {at}", given
             if len(results) in _DEFAULTS:
@@ -174,75 +168,3 @@ class Mem0Server:
                 )
                 yield whose, Unstored(whose, reason)
             return
-
-    # HTTP ---------------------------------------------------------------------------------------------
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: object = None,
-        missing: bool = False,
-        refused: Sequence[int] = (),
-    ) -> Any:
-        """Return the JSON of an answer; None for 404 and 405 where it may be `missing`, and for what is `refused`."""
-        reason, wait_s = "", 0.0
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self._pause(min(MAX_PAUSE_S, wait_s))
-            wait_s = 0.5 * 2**attempt
-            try:
-                answer = self._http.request(method, path, params=query, json=body)
-            except httpx.TransportError as error:
-                reason = f"no answer: {error or type(error).__name__}"
-                continue
-            except (httpx.InvalidURL, httpx.HTTPError) as error:
-                raise SourceError(f"{self._url}{path}: {error}", url=self._url) from error
-            if answer.status_code == 429 or answer.status_code >= 500:
-                reason = f"{answer.status_code}: {_said(answer)}"
-                wait_s = max(wait_s, _retry_after_s(answer))
-                continue
-            return self._answer(answer, path, missing=missing, refused=refused)
-        raise SourceError(f"{self._url}{path}: {reason} ({ATTEMPTS} attempts)", url=self._url)
-
-    def _answer(self, answer: httpx.Response, path: str, *, missing: bool, refused: Sequence[int]) -> Any:
-        status = answer.status_code
-        if status in refused or (missing and status in (404, 405)):
-            return None
-        if status in (401, 403):
-            raise SourceError(
-                f"{self._url}{path}: {status}: {_said(answer)}; the key is taken from MEM0_API_KEY", url=self._url
-            )
-        if status == 400 and "identifier" in _said(answer):
-            raise SourceError(
-                f"{self._url}{path}: {_said(answer)}; this server does not list all: name the owners with --from-user, "
-                "--from-agent or --from-run",
-                url=self._url,
-            )
-        if status != 200:
-            raise SourceError(f"{self._url}{path}: {status}: {_said(answer)}", url=self._url)
-        try:
-            return answer.json()
-        except ValueError:
-            raise self._strange(path, "its answer is not JSON") from None
-
-    def _strange(self, path: str, reason: str) -> SourceError:
-        return SourceError(f"{self._url}{path}: {reason}: is this a server of Mem0's API?", url=self._url)
-
-
-def _said(answer: httpx.Response) -> str:
-    try:
-        told = answer.json()
-    except ValueError:
-        told = None
-    detail = told.get("detail") if isinstance(told, dict) else None
-    return str(detail or answer.reason_phrase)[:300]
-
-
-def _retry_after_s(answer: httpx.Response) -> float:
-    try:
-        return max(0.0, float(answer.headers.get("retry-after", "0")))
-    except ValueError:  # a date
-        return 0.0

@@ -103,6 +103,11 @@ def label(value: object) -> str | None:
     return None
 
 
+def listed(value: object) -> list[Any]:
+    """Return an array; an empty one for anything else, where what it holds is only beside the point."""
+    return value if isinstance(value, list) else []
+
+
 def _given(place: str, field: str, raw: bytes) -> Given | Unstored:
     try:
         value = decoded(raw)

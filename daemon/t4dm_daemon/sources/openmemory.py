@@ -24,7 +24,7 @@ from t4dm_daemon.core.errors import InvalidInputError, SourceError
 from t4dm_daemon.sources.entries import Entry, SourceRecord, Unstored, with_rest
 from t4dm_daemon.sources.files import Document, Files
 from t4dm_daemon.sources.json_parts import parts
-from t4dm_daemon.sources.objects import is_whole, json_lines, json_objects, label
+from t4dm_daemon.sources.objects import is_whole, json_lines, json_objects, label, listed
 from t4dm_daemon.sources.times import times
 
 _ARRAYS: Final = ("memories", "results", "items")
@@ -39,6 +39,7 @@ class _Names:
 
     def __init__(self, document: Document | None) -> None:
         self.user: str | None = None
+        self.problem: Unstored | None = None
         self.apps: dict[str, str] = {}
         self.categories: dict[str, str] = {}
         if document is not None:
@@ -56,8 +57,8 @@ class _Names:
                     elif isinstance(told.get("name"), str):
                         known = self.apps if part.field == "apps" else self.categories
                         known[str(told.get("id"))] = told["name"]
-            except (SourceError, InvalidInputError, AttributeError):
-                return  # told when the memories are read
+            except (SourceError, InvalidInputError, AttributeError) as error:
+                self.problem = Unstored(document.name, f"the names of users, apps and categories: {error}")
 
 
 def read(path: Path, files: Files) -> Iterator[Entry]:
@@ -72,6 +73,8 @@ def read(path: Path, files: Files) -> Iterator[Entry]:
     names = _Names(quiet if tables is not None else None)
     if lines is not None:
         found = json_lines(lines)
+        if names.problem is not None:  # else it is told when the memories are read
+            yield names.problem
     else:
         assert tables is not None
         found = json_objects(tables, "memory", of=_ARRAYS)
@@ -89,7 +92,7 @@ def _memory(place: str, given: dict[str, Any], names: _Names) -> Entry:
         return Unstored(place, "its content is empty", is_wrong=False)
     own = given.get("metadata") or given.get("metadata_") or {}
     categories = given.get("categories") or [
-        names.categories.get(str(one), str(one)) for one in given.get("category_ids") or ()
+        names.categories.get(str(one), str(one)) for one in listed(given.get("category_ids"))
     ]
     if not isinstance(own, dict) or not isinstance(categories, list):
         return Unstored(place, "metadata is an object, and categories an array")

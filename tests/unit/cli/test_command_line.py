@@ -76,6 +76,14 @@ def test_the_bare_command_prints_the_help(run: Run) -> None:
     assert all(command in done.out for command in COMMANDS)
 
 
+def test_a_source_that_does_not_exist_is_told_with_those_that_do(run: Run) -> None:
+    done = run("import", "chatgtp", "export.zip")
+
+    assert done.exit_code == 2
+    assert "neither a source nor a file" in done.err
+    assert "chatgpt" in done.err
+
+
 def test_the_bare_import_lists_its_sources(run: Run) -> None:
     for done in (run("import"), run("import", "--help")):
         assert all(source in done.out for source in (*SOURCES, "export", "qdrant", "chroma", "vectors"))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from t4dm_daemon.core.errors import SourceError
-from t4dm_daemon.sources.mem0_server import ATTEMPTS, Mem0Server
+from t4dm_daemon.sources.mem0_http import ATTEMPTS
+from t4dm_daemon.sources.mem0_server import Mem0Server
 from tests.support.foreign_exports import mem0_memory
 from tests.support.mem0_stub import KEY, Mem0Stub, serving
 from tests.unit.sources.reading import Read
@@ -77,13 +78,19 @@ def test_a_busy_server_is_waited_for_as_long_as_it_says(stub: Mem0Stub) -> None:
 def test_a_server_that_stays_away_ends_the_reading_with_an_error(stub: Mem0Stub, fault: int | str) -> None:
     stub.faults = [fault] * ATTEMPTS
 
-    with pytest.raises(SourceError, match=f"/v3/memories/: .*{ATTEMPTS} attempts"):
+    with pytest.raises(SourceError, match=rf"/v3/memories/: .*\(attempt {ATTEMPTS}\)"):
         read(stub)
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
-    with pytest.raises(SourceError, match=r"no answer: .*refused"):
+    with pytest.raises(SourceError, match=r"no answer: .*refused.*\(attempt 1\)"):
         Read(Mem0Server("http://127.0.0.1:9", KEY, pause=lambda _: None).entries())
+
+
+@pytest.mark.parametrize(("url", "key"), [("http://[", KEY), ("http://127.0.0.1:9", "schlüssel"), ("http://x", "a\nb")])
+def test_a_url_or_a_key_that_cannot_be_one_is_told(url: str, key: str) -> None:
+    with pytest.raises(SourceError):
+        list(Mem0Server(url, key).entries())
 
 
 @pytest.mark.parametrize("stub", ["hosted-old"], indirect=True)

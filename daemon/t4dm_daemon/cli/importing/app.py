@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -29,6 +30,9 @@ class ImportGroup(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            word = args[0]
+            if word.isidentifier() and not Path(word).exists():
+                ctx.fail(f"there is neither a source nor a file {word!r}; the sources: {', '.join(self.commands)}")
             args = [_OWN, *args]
         return super().parse_args(ctx, args)
 

@@ -128,6 +128,7 @@ class ImportReport:
         yield f"space {self.space}: {self.read:,} read, {', '.join(counts)}, in {seconds:.1f} s"
         if self.messages or self.messages_there:
             there = f", {self.messages_there:,} there already" if self.messages_there else ""
+            there = ", those that are not there already" if self.dry_run else there
             yield f"sessions: {output.messages(self.messages)} {would}stored{there}"
         if self.links:
             yield f"{output.links(self.links)} {would}made"

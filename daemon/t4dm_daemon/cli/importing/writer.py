@@ -281,10 +281,20 @@ class Writer:
         self._send_messages(messages)
 
     def _send_messages(self, messages: list[tuple[str, RestoredMessage]]) -> None:
-        """Put messages back; where one's place is taken, those of its session are left as they are."""
+        """Put messages back; where one's place is taken, those of its session are left as they are.
+
+        One that the daemon refuses is found by halves, so that the others are put back.
+        """
         try:
             answer = self._client.restore_messages(RestoreRequest(messages=[one for _, one in messages]))
-        except (ConflictError, ValidationError) as error:
+        except ValidationError as error:
+            if len(messages) == 1:
+                self._leave_messages(messages, error.message)
+                return
+            self._send_messages(messages[: len(messages) // 2])
+            self._send_messages(messages[len(messages) // 2 :])
+            return
+        except ConflictError as error:
             sessions = list(dict.fromkeys(one.session_id for _, one in messages))
             if len(sessions) == 1:
                 self._leave_messages(messages, error.message)

@@ -343,6 +343,22 @@ def test_mem0_is_read_from_its_server_with_the_key_of_the_environment(
     assert "MEM0_API_KEY" in refused.stderr
 
 
+def test_a_daemon_is_read_by_another_as_if_it_were_mem0s_server(
+    plain_daemon: Daemon, make_daemon: Callable[..., Daemon]
+) -> None:
+    plain_daemon.env["MEM0_API_KEY"] = "any"
+    other = make_daemon().start()
+    with other.client() as client:
+        told = client.store(m.StoreRequest(content="The ferry leaves at nine.", user_id="through two doors"))
+
+    done = plain_daemon.run_cli("import", "mem0", other.url)
+
+    assert done.returncode == 0, done.stderr
+    with plain_daemon.client() as client:
+        (found,) = client.list(m.ListRequest(user_id="through two doors")).results
+    assert (found.id, found.content, found.created_at) == (told.id, told.content, told.created_at)
+
+
 def test_without_a_daemon_an_import_ends_with_3_and_a_dry_run_says_that_it_could_not_ask(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:

@@ -12,8 +12,10 @@ import httpx
 from fastapi import FastAPI
 
 from t4dm._version import __version__
+from t4dm_compat.openai import openai_router
 from t4dm_daemon.api import docs_page, errors
-from t4dm_daemon.api.deps import Doors
+from t4dm_daemon.api.codec import StrictRoute
+from t4dm_daemon.api.deps import Doors, doors
 from t4dm_daemon.api.guard import Guard
 from t4dm_daemon.api.routes import (
     admin,
@@ -103,6 +105,7 @@ def create_app(
         docs_page,
     ):
         app.include_router(module.router)
+    app.include_router(openai_router(doors, route_class=StrictRoute))
     errors.install(app)
     settings = runtime.settings
     app.add_middleware(

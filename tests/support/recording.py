@@ -31,8 +31,8 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?|(
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NAMED: Final = re.compile(f"{_TIME.pattern}|{_UUID.pattern}")
 """What requests may repeat of earlier answers: names that the daemon gave, and times at which it did something."""
-_VOLATILE: Final = frozenset({"took_ms", "access_count", "last_accessed"})
-"""Durations; and uses, which are counted within about a second of a search."""
+_VOLATILE: Final = frozenset({"took_ms", "access_count", "last_accessed", "created"})
+"""Durations; uses, which are counted within about a second of a search; and when a model was loaded."""
 _CURSOR: Final = "cursor"
 """Where a page ended: opaque, and made of times."""
 _TOLERANCE: Final = 1e-4

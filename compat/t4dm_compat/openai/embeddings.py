@@ -25,7 +25,7 @@ _TOKEN_IDS: Final = (
 def texts_of(given: Any) -> list[str]:
     """Return the texts of `input`. Raises ValidationError (400) that says what to send instead."""
     if isinstance(given, str):
-        given = [given]
+        return texts_of([given])
     if not isinstance(given, list):
         _refuse("input is a text or a list of texts")
     if not given:
@@ -39,10 +39,10 @@ def texts_of(given: Any) -> list[str]:
         if not isinstance(text, str):
             _refuse(f"input[{number}] is not a text")
         if not text:
-            _refuse(f"input[{number}] is empty: every text has at least one character")
+            _refuse(f"{_place(given, number)} is empty: every text has at least one character")
         if len(text) > MAX_INPUT_CHARS:
             _refuse(
-                f"input[{number}] has {len(text)} characters; send at most {MAX_INPUT_CHARS} in one text",
+                f"{_place(given, number)} has {len(text)} characters; send at most {MAX_INPUT_CHARS} in one text",
                 "input_too_long",
             )
         total += len(text)
@@ -89,6 +89,10 @@ def _parts(vectors: Sequence[bytes], model: str, usage: Any, *, is_text: bool) -
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _place(texts: Sequence[Any], number: int) -> str:
+    return "input" if len(texts) == 1 else f"input[{number}]"
 
 
 def _is_token(value: Any) -> bool:

@@ -18,6 +18,8 @@ SCENARIOS: Final = {
     "llamaindex": "llama_index",
     "autogen": "autogen_core",
     "crewai": "crewai",
+    "openai": "openai",
+    "langchain_openai": "langchain_openai",
 }
 """Name of each scenario, and the module without which it cannot be played."""
 

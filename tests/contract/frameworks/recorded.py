@@ -20,6 +20,7 @@ SCENARIOS: Final = {
     "crewai": "crewai",
     "openai": "openai",
     "langchain_openai": "langchain_openai",
+    "anthropic": "anthropic",
 }
 """Name of each scenario, and the module without which it cannot be played."""
 

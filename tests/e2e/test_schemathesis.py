@@ -1,4 +1,4 @@
-"""Generated requests against the running daemon: no 5xx, no answer outside the schema.
+"""Generated requests against the running daemon: no 5xx but the one that is promised, no answer outside the schema.
 
 Every route gets requests that fit its description and requests that do not. (The operations are driven through
 schemathesis' strategies; its own pytest plugin does not run under pytest 9.2.)
@@ -29,6 +29,9 @@ EXAMPLES = 25
 """Per route and mode; twenty routes in both modes make a run of under two minutes."""
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
+NO_MODEL_YET = {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
+"""Where a request that is right is answered 503 `model_not_loaded`, and no other 5xx."""
+
 _SCHEMA = schemathesis.openapi.from_dict(create_app(Runtime(Settings())).openapi())
 _OPERATIONS = [result.ok() for result in _SCHEMA.get_all_operations()]
 
@@ -49,7 +52,14 @@ def test_no_generated_request_breaks_the_contract(plain_daemon: Daemon, operatio
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def run(case: Any) -> None:
-        case.call_and_validate(base_url=plain_daemon.url, checks=CHECKS, timeout=30)
+        if operation.path not in NO_MODEL_YET:
+            case.call_and_validate(base_url=plain_daemon.url, checks=CHECKS, timeout=30)
+            return
+        answer = case.call(base_url=plain_daemon.url, timeout=30)
+        if answer.status_code == 503:
+            assert answer.json()["error"]["code"] == "model_not_loaded"
+            return
+        case.validate_response(answer, checks=CHECKS)
 
     run()
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from t4dm.sdk import AsyncT4DMClient, T4DMClient
 from t4dm.tools import TOOL_NAMES, arun_tool_call, openai_tools, run_tool_call
 from t4dm.tools.arguments import MODELS, Store, description
 from tests.support.daemon import Daemon
+from tests.support.language_model import chat_completion, chat_tool_call, language_model
 
 Call = Callable[..., Any]
 
@@ -309,45 +308,25 @@ def test_a_daemon_that_is_down_is_never_an_empty_memory(name: str) -> None:
 
 
 @pytest.fixture
-def language_model() -> Iterator[tuple[str, list[Any]]]:
-    """A server of its own that speaks chat completions: it stores first, then repeats what the tool answered."""
-    asked: list[Any] = []
+def model() -> Iterator[tuple[str, list[Any]]]:
+    """A server that speaks chat completions: it stores what it is told, then repeats what the tool answered."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(body)
-            last = body["messages"][-1]
-            message: dict[str, Any] = {"role": "assistant", "content": last["content"]}
-            if last["role"] == "user":
-                arguments = json.dumps(dict.fromkeys(Store.model_fields) | {"content": last["content"]})
-                function = {"name": "memory_store", "arguments": arguments}
-                message |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            answer = {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
-            data = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        said = body["messages"][-1]["content"]
+        if body["messages"][-1]["role"] != "user":
+            return chat_completion(body["model"], {"content": said})
+        arguments = {**dict.fromkeys(Store.model_fields), "content": said}
+        return chat_completion(body["model"], chat_tool_call("memory_store", arguments))
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked
-        server.shutdown()
-        thread.join(10)
+    with language_model(answer) as (url, asked):
+        yield f"{url}/v1", asked
 
 
 def test_an_agents_loop_with_openais_client_ends_with_a_stored_memory(
-    backend: MemoryBackend, space: str, language_model: tuple[str, list[Any]]
+    backend: MemoryBackend, space: str, model: tuple[str, list[Any]]
 ) -> None:
     openai = pytest.importorskip("openai")
-    url, asked = language_model
+    url, asked = model
     messages: list[Any] = [{"role": "user", "content": "Ada likes tea"}]
 
     with openai.OpenAI(base_url=url, api_key="x") as client:
@@ -360,13 +339,13 @@ def test_an_agents_loop_with_openais_client_ends_with_a_stored_memory(
     assert asked[0]["tools"] == openai_tools()
 
 
-def test_openais_parser_gives_the_models_of_the_arguments_back(language_model: tuple[str, list[Any]]) -> None:
+def test_openais_parser_gives_the_models_of_the_arguments_back(model: tuple[str, list[Any]]) -> None:
     openai = pytest.importorskip("openai")
     tools = [
         openai.pydantic_function_tool(one, name=name, description=description(one)) for name, one in MODELS.items()
     ]
 
-    with openai.OpenAI(base_url=language_model[0], api_key="x") as client:
+    with openai.OpenAI(base_url=model[0], api_key="x") as client:
         said: Any = [{"role": "user", "content": "Ada likes tea"}]
         message = client.chat.completions.parse(model="m", messages=said, tools=tools).choices[0].message
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import os
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -187,6 +189,22 @@ def test_the_guard_stands_before_these_routes_too(plain_daemon: Daemon) -> None:
     answer = ask(plain_daemon, {"model": "default", "input": "x"}, headers={"Origin": "https://example.com"})
 
     assert (answer.status_code, answer.json()["error"]["type"]) == (403, "permission_error")
+
+
+@pytest.mark.slow  # importing crewai takes ten seconds
+def test_crewais_embedder_speaks_to_the_daemon(daemon: Daemon) -> None:
+    if importlib.util.find_spec("crewai") is None:
+        pytest.skip("crewai is not installed")
+    program = f"""
+from crewai.rag.embeddings.factory import build_embedder
+config = {{"api_key": "anything", "api_base": "{daemon.url}/v1", "model_name": "default"}}
+print([len(one) for one in build_embedder({{"provider": "openai", "config": config}})(["tea", "coffee"])])
+"""
+    environment = {**os.environ, "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true"}
+
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.stdout.splitlines()[-1:] == ["[384, 384]"], done.stderr
 
 
 def test_another_version_of_the_client_gets_the_same(plain_daemon: Daemon) -> None:

@@ -142,6 +142,8 @@ def test_the_model_cannot_say_whose_memories_it_wants(backend: MemoryBackend, na
         ("get_weather", {}, "the memory tools are memory_store"),
         ("memory_store", {}, "content: Field required"),
         ("memory_store", {"content": " "}, "nothing to remember"),
+        ("memory_store", {"content": "<private>PIN 1234</private>"}, "nothing to remember"),
+        ("memory_update", {"id": "nobody", "content": ""}, "memory_forget deletes"),
         ("memory_store", {"content": "x", "kind": "dream"}, "kind"),
         ("memory_store", {"content": "x", "event_time": "yesterday"}, "2026-05-01T12:00:00Z"),
         ("memory_store", {"content": "x", "importance": 7}, "importance"),

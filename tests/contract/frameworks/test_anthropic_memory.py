@@ -37,7 +37,9 @@ WORDS = ["", "tea", "one\ntwo\nthree\n", "tea tea", "a\r\nb", "x\n" * 7, "ooo", 
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryBackend]:
     root = tmp_path_factory.mktemp("embedded")
-    opened = open_embedded(root / "store", embedding_model="hashing", cache_path=root / "cache")
+    opened = open_embedded(
+        root / "store", embedding_model="hashing", cache_path=root / "cache", storage={"sync": "off"}
+    )
     yield opened
     opened.close()
 
@@ -123,7 +125,7 @@ def without_directory_sizes(text: str) -> str:
 
 
 @pytest.mark.skipif(VERSION < (2, 14), reason="older versions of the SDK say some things differently")
-@settings(max_examples=250, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(sequence=st.lists(commands, min_size=1, max_size=14))
 def test_it_says_what_the_sdks_own_tool_says(backend: MemoryBackend, sequence: list[dict[str, Any]]) -> None:
     ours = T4DMMemoryTool(client=backend, user_id=str(uuid.uuid4()))

@@ -70,7 +70,7 @@ bench-1m: $(VENV)/.test ## Measure T4DX at a million vectors; takes half an hour
 bench-quality: $(VENV)/.test ## Measure what searches find, time travel, abstention (DATA: a folder of LoCoMo files)
 	$(BIN)/python -m tests.bench quality $(if $(DATA),--data $(DATA)) $(ARGS)
 
-schemas: $(VENV)/.daemon ## Write schemas/openapi.json and docs/settings.md from the code
+schemas: $(VENV)/.daemon ## Write schemas/*.json and docs/settings.md from the code
 	$(BIN)/python -m t4dm_daemon.api.schema
 
 clean: ## Remove the virtual environment and caches

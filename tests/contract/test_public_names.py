@@ -147,6 +147,14 @@ PROMISED = {
         "VersionInfo",
     ],
     "t4dm.storage.t4dx": ["T4DXEngine"],
+    "t4dm.tools": [
+        "TOOL_NAMES",
+        "anthropic_tools",
+        "arun_tool_call",
+        "openai_responses_tools",
+        "openai_tools",
+        "run_tool_call",
+    ],
 }
 
 
@@ -155,7 +163,7 @@ def test_a_promised_name_is_there(module: str, name: str) -> None:
     assert hasattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk"])
+@pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk", "t4dm.tools"])
 def test_all_holds_the_promised_names_and_no_others(module: str) -> None:
     assert sorted(importlib.import_module(module).__all__) == sorted(PROMISED[module])
 
@@ -175,6 +183,7 @@ ADAPTERS = {
     "llamaindex": ("llama_index", ["T4DMMemoryBlock", "T4DMVectorStore"]),
     "autogen": ("autogen_core", ["T4DMAutoGenMemory"]),
     "crewai": ("crewai", ["T4DMCrewMemory", "T4DMStorage", "install"]),
+    "anthropic": ("anthropic", ["AsyncT4DMMemoryTool", "T4DMMemoryTool"]),
 }
 
 

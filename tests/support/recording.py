@@ -32,8 +32,8 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 _ADDRESS: Final = re.compile(r"http://127\.0\.0\.1:\d+")
 _NAMED: Final = re.compile(f"{_TIME.pattern}|{_UUID.pattern}")
 """What requests may repeat of earlier answers: names that the daemon gave, and times at which it did something."""
-_VOLATILE: Final = frozenset({"took_ms", "access_count", "last_accessed"})
-"""Durations; and uses, which are counted within about a second of a search."""
+_VOLATILE: Final = frozenset({"took_ms", "access_count", "last_accessed", "created"})
+"""Durations; uses, which are counted within about a second of a search; and when a model was loaded."""
 _CURSOR: Final = "cursor"
 """Where a page ended: opaque, and made of times."""
 _TOLERANCE: Final = 1e-4

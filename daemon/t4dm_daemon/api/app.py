@@ -15,9 +15,10 @@ from t4dm._backend import MemoryBackend
 from t4dm._version import __version__
 from t4dm_compat import mem0
 from t4dm_compat.call import Call
+from t4dm_compat.openai import openai_router
 from t4dm_daemon.api import docs_page, errors
 from t4dm_daemon.api.codec import StrictRoute
-from t4dm_daemon.api.deps import Doors
+from t4dm_daemon.api.deps import Doors, doors
 from t4dm_daemon.api.guard import Guard
 from t4dm_daemon.api.routes import (
     admin,
@@ -109,6 +110,7 @@ def create_app(
     ):
         app.include_router(module.router)
     app.include_router(mem0.router(_calling(app), route_class=StrictRoute))
+    app.include_router(openai_router(doors, route_class=StrictRoute))
     errors.install(app)
     settings = runtime.settings
     app.add_middleware(

@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from t4dm.sdk.errors import T4DMError, UnavailableError, ValidationError
 from t4dm.sdk.models import ErrorAnswer
-from t4dm_compat.error_shapes import error_body
+from t4dm_compat.error_shapes import error_body, error_status
 from t4dm_daemon.core.errors import BusyError, DaemonError
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the error shape of a path. What a caller sent is repeated in part only, however long it is."""
+    status = error_status(path, status)
     body = error_body(path, status, code, _shown(message, _MAX_MESSAGE), details or {})
     return Response(
         orjson.dumps(body, default=repr), status, headers=dict(headers or {}), media_type="application/json"

@@ -46,6 +46,7 @@ FRAMEWORKS: Final = (
     Framework("llamaindex", (), ("llama-index-core",), "llamaindex"),
     Framework("autogen", ("autogen-ext>=0.7.5,<0.8",), ("autogen-core", "autogen-agentchat"), "autogen"),
     Framework("crewai", (), ("crewai",), "crewai"),
+    Framework("anthropic", (), ("anthropic",), "anthropic"),
 )
 
 

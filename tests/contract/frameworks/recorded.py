@@ -19,6 +19,9 @@ SCENARIOS: Final = {
     "autogen": "autogen_core",
     "crewai": "crewai",
     "mem0": "mem0",
+    "openai": "openai",
+    "langchain_openai": "langchain_openai",
+    "anthropic": "anthropic",
 }
 """Name of each scenario, and the module without which it cannot be played."""
 

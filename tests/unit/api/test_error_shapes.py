@@ -2,7 +2,7 @@
 
 import pytest
 
-from t4dm_compat.error_shapes import error_body
+from t4dm_compat.error_shapes import error_body, error_status
 
 FACTS = {"errors": [{"field": "body.input", "reason": "is missing", "type": "missing"}]}
 
@@ -29,3 +29,15 @@ def test_other_paths_keep_our_own_shape(path: str) -> None:
     body = error_body(path, 422, "validation_error", "why", FACTS)
 
     assert body == {"error": {"code": "validation_error", "message": "why", "details": FACTS}}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "answered"),
+    [
+        ("/v1/embeddings", 422, 400),
+        ("/v1/chat/completions", 503, 503),
+        ("/api/v1/memory/search", 422, 422),
+    ],
+)
+def test_openai_paths_know_no_422(path: str, status: int, answered: int) -> None:
+    assert error_status(path, status) == answered

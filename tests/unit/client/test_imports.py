@@ -41,6 +41,10 @@ def test_importing_the_models_loads_no_http() -> None:
     assert not tops(loaded_by("from t4dm.sdk import RecordIn, T4DMError")) & (HEAVY | {"httpx", "typer", "rich"})
 
 
+def test_the_tools_need_no_sdk_of_a_language_model() -> None:
+    assert not tops(loaded_by("from t4dm.tools import openai_tools")) & (HEAVY | {"openai", "anthropic", "typer"})
+
+
 @pytest.mark.parametrize("statement", ["from t4dm import T4DM; T4DM()", "from t4dm import AsyncT4DM; AsyncT4DM()"])
 def test_the_client_needs_only_the_base_installation(statement: str) -> None:
     assert not tops(loaded_by(statement)) & (HEAVY | {"typer"})

@@ -1,0 +1,1 @@
+"""Memory as tools of a language model."""

@@ -9,8 +9,9 @@ result for a failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
@@ -19,6 +20,7 @@ from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.errors import NotFoundError, ValidationError
+from t4dm.sdk.model_bases import Request
 from t4dm.tools import arguments as a
 from t4dm.tools.scope import Scope
 from t4dm.tools.shown import PAGE_CHARS, shown
@@ -27,6 +29,8 @@ Ask: TypeAlias = Callable[[Any], Any]
 """A call of a backend: given a `MemoryBackend` it answers, given an `AsyncMemoryBackend` its answer is awaited."""
 Result: TypeAlias = dict[str, Any]
 Action: TypeAlias = Generator[Ask, Any, Result]
+
+R = TypeVar("R", bound=Request)
 
 SEARCH_RESULTS: Final = 10
 TIMELINE_RESULTS: Final = 20
@@ -56,8 +60,7 @@ def store(given: a.Store, scope: Scope) -> Action:
         raise ValidationError("content: there is nothing to remember; give the text", code="validation_error")
     if given.metadata is not None:
         fields["metadata"] = _properties(given.metadata)
-    with as_validation_error():
-        request = m.StoreRequest(content=given.content, space=scope.space, **fields, **scope.owner)
+    request = _request(m.StoreRequest, scope, {"content": given.content, **fields, **scope.owner})
     if request.supersedes:
         yield from _owned(request.supersedes, scope)
     stored: m.Memory = yield lambda backend: backend.store(request)
@@ -74,7 +77,7 @@ def update(given: a.Update, scope: Scope) -> Action:
     if not fields:
         raise ValidationError("give at least one change, for example content", code="validation_error")
     with as_validation_error():
-        request = m.UpdateRequest(**fields)
+        request = m.UpdateRequest.model_validate(fields)
     yield from _owned([given.id], scope)
     changed: m.Memory = yield lambda backend: backend.update(given.id, request, space=scope.space)
     return {"id": changed.id, "status": "updated", "version": changed.version, "memory": shown(changed)}
@@ -87,17 +90,16 @@ def forget(given: a.Forget, scope: Scope) -> Action:
     missing = [one for one in ids if one not in there]
     if not there:
         raise scope.missing(ids)
-    with as_validation_error():
-        request = m.DeleteRequest(ids=[one for one in ids if one in there], space=scope.space, **scope.owner)
+    request = _request(m.DeleteRequest, scope, {"ids": [one for one in ids if one in there], **scope.owner})
     answer: m.DeleteAnswer = yield lambda backend: backend.delete_many(request)
     return {"forgotten": answer.deleted, **({"missing": missing} if missing else {})}
 
 
 def link(given: a.Link, scope: Scope) -> Action:
     """Link two of the owner's memories."""
-    with as_validation_error():
-        edge = g.EdgeIn(source=given.source_id, target=given.target_id, type=given.type, **_given(given, "weight"))
-        request = g.LinkRequest(edges=[edge], space=scope.space)
+    ends = {"source": given.source_id, "target": given.target_id, "type": given.type}
+    request = _request(g.LinkRequest, scope, {"edges": [{**ends, **_given(given, "weight")}]})
+    edge = request.edges[0]
     yield from _owned([given.source_id, given.target_id], scope)
     yield lambda backend: backend.link(request)
     return {
@@ -116,22 +118,20 @@ def search(given: a.Search, scope: Scope) -> Action:
     """Find the owner's memories."""
     if not given.query.strip():
         raise ValidationError("query: ask something, in plain language", code="validation_error")
-    conditions: list[m.Filter] = []
+    conditions: list[dict[str, Any]] = [
+        {"field": key, "op": "eq", "value": value} for key, value in _properties(given.metadata or ()).items()
+    ]
     if given.categories:
-        conditions.append(m.Filter(field="categories", op="any", value=list(given.categories)))
-    with as_validation_error():
-        conditions += [
-            m.Filter(field=key, op="eq", value=value) for key, value in _properties(given.metadata or ()).items()
-        ]
-        request = m.SearchRequest(
-            query=given.query,
-            k=given.limit or SEARCH_RESULTS,
-            space=scope.space,
-            filter=m.Filter(and_=conditions) if conditions else None,
-            time_range=m.TimeRange(from_=given.after, to=given.before) if given.after or given.before else None,
-            **_given(given, "kind", "as_of"),
-            **scope.owner,
-        )
+        conditions.append({"field": "categories", "op": "any", "value": given.categories})
+    times = {"from": given.after, "to": given.before}
+    fields = {
+        "query": given.query,
+        "k": given.limit or SEARCH_RESULTS,
+        "filter": {"and": conditions} if conditions else None,
+        "time_range": times if given.after or given.before else None,
+        **_given(given, "kind", "as_of"),
+    }
+    request = _request(m.SearchRequest, scope, {**fields, **scope.owner})
     try:
         answer: m.SearchAnswer = yield lambda backend: backend.search(request)
     except NotFoundError as error:
@@ -167,21 +167,16 @@ def timeline(given: a.Timeline, scope: Scope) -> Action:
     most = given.limit or TIMELINE_RESULTS
     if given.after is not None and given.before is not None and given.before <= given.after:
         raise ValidationError("before must be later than after", code="validation_error")
-    bounds = [
-        m.Filter(field="event_time", op=op, value=value.isoformat())
-        for op, value in (("gte", given.after), ("lt", given.before))
-        if value is not None
-    ]
+    bounds = [_bound(op, value) for op, value in (("gte", given.after), ("lt", given.before)) if value is not None]
     if given.around_id is None:
         page = yield from _page(bounds, given, scope, "-event_time", most)
         results = page.results[::-1]
         total = page.total
     else:
-        middle = (yield from _owned([given.around_id], scope))[0].event_time.isoformat()
-        earlier = m.Filter(field="event_time", op="lt", value=middle)
-        later = m.Filter(field="event_time", op="gte", value=middle)
-        up_to = yield from _page([*bounds, earlier], given, scope, "-event_time", max(1, most // 2))
-        since = yield from _page([*bounds, later], given, scope, "event_time", max(1, most - len(up_to.results)))
+        middle = (yield from _owned([given.around_id], scope))[0].event_time
+        earlier, later = [*bounds, _bound("lt", middle)], [*bounds, _bound("gte", middle)]
+        up_to = yield from _page(earlier, given, scope, "-event_time", max(1, most // 2))
+        since = yield from _page(later, given, scope, "event_time", max(1, most - len(up_to.results)))
         results = [*up_to.results[::-1], *since.results]
         total = up_to.total + since.total
     answer: Result = {"results": [shown(memory) for memory in results], "total": total}
@@ -200,10 +195,19 @@ def _properties(given: Sequence[a.Property]) -> dict[str, Any]:
     return {one.key: one.value for one in given}
 
 
+def _bound(op: str, value: datetime) -> dict[str, Any]:
+    return {"field": "event_time", "op": op, "value": value.isoformat()}
+
+
+def _request(model: type[R], scope: Scope, fields: Mapping[str, Any]) -> R:
+    """Return a request about the scope's space. Raises ValidationError."""
+    with as_validation_error():
+        return model.model_validate({**fields, "space": scope.space})
+
+
 def _find(ids: Sequence[str], scope: Scope) -> Generator[Ask, Any, list[m.Memory]]:
     """Return those of the ids that exist and are the owner's."""
-    with as_validation_error():
-        request = m.GetRequest(ids=list(ids), space=scope.space)
+    request = _request(m.GetRequest, scope, {"ids": list(ids)})
     try:
         found: list[m.Memory] = yield lambda backend: backend.get_many(request)
     except NotFoundError as error:
@@ -223,17 +227,11 @@ def _owned(ids: Sequence[str], scope: Scope) -> Generator[Ask, Any, list[m.Memor
 
 
 def _page(
-    conditions: Sequence[m.Filter], given: a.Timeline, scope: Scope, order: m.OrderBy, limit: int
+    conditions: Sequence[dict[str, Any]], given: a.Timeline, scope: Scope, order: m.OrderBy, limit: int
 ) -> Generator[Ask, Any, m.ListAnswer]:
-    with as_validation_error():
-        request = m.ListRequest(
-            filter=m.Filter(and_=list(conditions)) if conditions else None,
-            order_by=order,
-            limit=limit,
-            space=scope.space,
-            **_given(given, "kind"),
-            **scope.owner,
-        )
+    condition = {"and": list(conditions)} if conditions else None
+    fields = {"filter": condition, "order_by": order, "limit": limit, **_given(given, "kind")}
+    request = _request(m.ListRequest, scope, {**fields, **scope.owner})
     try:
         page: m.ListAnswer = yield lambda backend: backend.list(request)
     except NotFoundError as error:

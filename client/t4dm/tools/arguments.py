@@ -8,12 +8,14 @@ somebody else's memories.
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, field_validator
 
 from t4dm.sdk.graph_models import EdgeType
 from t4dm.sdk.model_bases import Request
+from t4dm.sdk.models import Memory
 from t4dm.sdk.wire_types import Kind, Time
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Timeline",
     "ToolArguments",
     "Update",
+    "description",
 ]
 
 MOST_IDS: Final = 50
@@ -45,6 +48,14 @@ class Property(Request):
 
     key: Annotated[str, Field(description="Name of the property, for example 'project'.")]
     value: Annotated[str | bool | int | float, Field(description="Its value.")]
+
+    @field_validator("key")
+    @classmethod
+    def _can_be_searched(cls, value: str) -> str:
+        """Refuse what a search would not find again: a filter takes these for the memory's own fields."""
+        if not value or value in Memory.model_fields:
+            raise ValueError("a property has a name of its own, and this one is taken or empty; choose another")
+        return value
 
 
 Properties = Annotated[list[Property], Field(max_length=64)]
@@ -223,3 +234,9 @@ MODELS: Final[dict[str, type[ToolArguments]]] = {
     model.tool: model for model in (Store, Search, Get, Update, Forget, Timeline, Link)
 }
 """The tools by their names, in the order in which they are listed."""
+
+
+def description(model: type[ToolArguments]) -> str:
+    """Return what a language model is told of a tool: its docstring, on lines as long as they need to be."""
+    paragraphs = inspect.cleandoc(model.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(one.split()) for one in paragraphs)

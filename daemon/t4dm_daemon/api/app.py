@@ -10,11 +10,14 @@ from typing import Final
 
 import httpx
 from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from t4dm._version import __version__
 from t4dm_daemon.api import docs_page, errors
 from t4dm_daemon.api.deps import Doors
 from t4dm_daemon.api.guard import Guard
+from t4dm_daemon.api.mcp import PATHS, McpDoor
 from t4dm_daemon.api.routes import (
     admin,
     context,
@@ -63,6 +66,7 @@ def create_app(
             quick=Lane("quick", workers=server.workers, max_waiting=server.max_waiting, deadline_s=server.deadline_s),
             bulk=Lane("bulk", workers=_BULK_WORKERS, max_waiting=server.max_waiting, deadline_s=server.bulk_deadline_s),
         )
+        app.state.mcp = McpDoor(app.state.doors.call, max_body_bytes=server.max_body_bytes)
         await _answer_once(app)
         claimed = asyncio.Event()
         starting = asyncio.create_task(_start(runtime, owner, on_failure, claimed))
@@ -71,6 +75,7 @@ def create_app(
             yield
         finally:
             app.state.doors.stop()
+            await app.state.mcp.close()
             await asyncio.to_thread(runtime.close)
             await starting
             app.state.doors.quick.close()
@@ -103,6 +108,8 @@ def create_app(
         docs_page,
     ):
         app.include_router(module.router)
+    for path in PATHS:
+        app.router.routes.append(Route(path, _McpRoute(app), include_in_schema=False))
     errors.install(app)
     settings = runtime.settings
     app.add_middleware(
@@ -112,6 +119,16 @@ def create_app(
         is_stopping=lambda: runtime.phase == "stopping",
     )
     return app
+
+
+class _McpRoute:
+    """What stands at `/mcp`: the door of the application's present life."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app.state.mcp(scope, receive, send)
 
 
 async def _answer_once(app: FastAPI) -> None:

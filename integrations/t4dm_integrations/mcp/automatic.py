@@ -18,6 +18,7 @@ from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.errors import ValidationError
 from t4dm.sdk.model_bases import Request
 from t4dm.sdk.wire_types import Time
+from t4dm.tools.arguments import ToolArguments
 from t4dm_integrations.mcp.protocol import Json
 from t4dm_integrations.mcp.scope import Scope
 from t4dm_integrations.mcp.sessions import SessionLog
@@ -33,13 +34,15 @@ class Turn(Request):
     time: Time | None = Field(default=None, description="When it was said, RFC 3339. null: now.")
 
 
-class Capture(Request):
+class Capture(ToolArguments):
     """Keep turns of the conversation word for word.
 
     Use it at the end of a piece of work, or when the user asks to keep the conversation. For a single fact or
     preference use t4dm_remember. Passages between <private> and </private> are not kept; what is known already is not
     stored twice.
     """
+
+    tool = "t4dm_capture"
 
     turns: Annotated[
         list[Turn], Field(min_length=1, max_length=_MOST_TURNS, description="The turns, in the order of the talk.")
@@ -51,20 +54,24 @@ class Capture(Request):
         return [text for turn in self.turns if (text := without_private(turn.content).strip())]
 
 
-class Summary(Request):
+class Summary(ToolArguments):
     """Sum up what this session remembered, changed and forgot; with store, remember the summary as well.
 
     The summary lists what was done through these tools; what was only said is not in it.
     """
 
+    tool = "t4dm_session_summary"
+
     store: bool = Field(default=False, description="true: also remember the summary, linked to what it sums up.")
 
 
-class SleepStatus(Request):
+class SleepStatus(ToolArguments):
     """Say how much is stored, and how far it is consolidated.
 
-    This version has no sleep cycle: nothing is consolidated, merged or forgotten by itself. The counts are real.
+    This version has no sleep cycle: nothing is consolidated, merged or forgotten by itself.
     """
+
+    tool = "t4dm_sleep_status"
 
 
 def capture(backend: MemoryBackend, given: Capture, scope: Scope, _: SessionLog | None) -> Json:

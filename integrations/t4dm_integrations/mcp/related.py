@@ -11,7 +11,7 @@ from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.errors import NotFoundError
-from t4dm.sdk.model_bases import Request
+from t4dm.tools.arguments import ToolArguments
 from t4dm.tools.shown import shown
 from t4dm_integrations.mcp.protocol import Json
 from t4dm_integrations.mcp.scope import Scope
@@ -21,12 +21,14 @@ _RESULTS: Final = 20
 _MOST_RESULTS: Final = 50
 
 
-class Related(Request):
+class Related(ToolArguments):
     """List the memories that one memory is linked to, the nearest first.
 
     Links say that one memory causes, supports, contradicts, is part of or supersedes another. Take the id from the
     answer of another memory tool; to make a link, use t4dm_link.
     """
+
+    tool = "t4dm_related"
 
     id: Annotated[str, Field(description="Id of the memory to begin at.")]
     types: Annotated[list[g.EdgeType], Field(min_length=1, max_length=g.MAX_TYPES)] | None = Field(

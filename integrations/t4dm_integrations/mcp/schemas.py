@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -10,7 +10,7 @@ from t4dm_integrations.mcp.protocol import Json
 
 
 def input_schema(model: type[BaseModel]) -> Json:
-    """Return the schema of a tool's arguments; what is not required may be left out."""
+    """Return the schema of a tool's arguments."""
     return {"type": "object", "properties": {}, **_schema(model, "validation")}
 
 
@@ -19,7 +19,7 @@ def output_schema(model: type[BaseModel]) -> Json:
     return _schema(model, "serialization")
 
 
-def _schema(model: type[BaseModel], mode: Any) -> Json:
+def _schema(model: type[BaseModel], mode: Literal["validation", "serialization"]) -> Json:
     schema = model.model_json_schema(mode=mode)
     definitions = schema.pop("$defs", {})
     flat: Json = _flat(schema, definitions)
@@ -36,10 +36,10 @@ def _flat(part: Any, definitions: Json) -> Any:
     if "$ref" in part:
         meant = definitions[part["$ref"].rpartition("/")[2]]
         return _flat({**meant, **{key: value for key, value in part.items() if key != "$ref"}}, definitions)
-    return {
-        key: {name: _flat(one, definitions) for name, one in value.items()}
-        if key == "properties"
-        else _flat(value, definitions)
-        for key, value in part.items()
-        if key != "title" or not isinstance(value, str)
-    }
+    flat: Json = {}
+    for key, value in part.items():
+        if key == "properties":
+            flat[key] = {name: _flat(one, definitions) for name, one in value.items()}
+        elif key != "title":
+            flat[key] = _flat(value, definitions)
+    return flat

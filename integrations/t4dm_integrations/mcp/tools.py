@@ -16,9 +16,10 @@ from pydantic import BaseModel
 from t4dm._backend import MemoryBackend
 from t4dm.tools import arguments as a
 from t4dm.tools.actions import perform
+from t4dm.tools.schema import arguments_schema
 from t4dm_integrations.mcp import answers, automatic, related
 from t4dm_integrations.mcp.protocol import Json
-from t4dm_integrations.mcp.schemas import input_schema, output_schema
+from t4dm_integrations.mcp.schemas import output_schema
 from t4dm_integrations.mcp.scope import Scope
 from t4dm_integrations.mcp.sessions import SessionLog
 
@@ -32,7 +33,7 @@ class Tool:
 
     name: str
     title: str
-    arguments: type[BaseModel]
+    arguments: type[a.ToolArguments]
     answer: type[BaseModel]
     act: Act
     is_read_only: bool = False
@@ -47,8 +48,8 @@ class Tool:
         return {
             "name": self.name,
             "title": self.title,
-            "description": _renamed(re.sub(r"(?<!\n)\n(?!\n)", " ", _clean(self.arguments.__doc__))),
-            "inputSchema": _renamed(input_schema(self.arguments)),
+            "description": _renamed(a.description(self.arguments)),
+            "inputSchema": _renamed(arguments_schema(self.arguments, strict=False)),
             "outputSchema": output_schema(self.answer),
             "annotations": {
                 "title": self.title,
@@ -74,10 +75,6 @@ SHARED: Final = {
 
 def _perform(backend: MemoryBackend, arguments: Any, scope: Scope, _: SessionLog | None) -> Json:
     return perform(backend, arguments, scope.of_tools)
-
-
-def _clean(docstring: str | None) -> str:
-    return "\n".join(line.strip() for line in (docstring or "").strip().splitlines())
 
 
 def _renamed(part: Any) -> Any:

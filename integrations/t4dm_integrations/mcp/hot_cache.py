@@ -45,15 +45,18 @@ class Measured:
 
     hits: int = 0
     misses: int = 0
+    joined: int = 0
+    """Answered by what somebody else was just reading."""
     failures: int = 0
     hit_us_total: float = 0.0
     miss_ms_total: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        asked = self.hits + self.misses
+        asked = self.hits + self.misses + self.joined
         return {
             "hits": self.hits,
             "misses": self.misses,
+            "joined": self.joined,
             "failures": self.failures,
             "hit_rate": round(self.hits / asked, 4) if asked else None,
             "mean_hit_us": round(self.hit_us_total / self.hits, 1) if self.hits else None,
@@ -93,8 +96,7 @@ class HotCache:
             return found
         async with entry.lock:
             if not is_fresh and (found := self._kept(entry)) is not None:  # somebody else has read it meanwhile
-                entry.measured.hits += 1
-                entry.measured.hit_us_total += (time.perf_counter() - started) * 1e6
+                entry.measured.joined += 1
                 return found
             generation, asked_s = entry.generation, self._clock()
             try:

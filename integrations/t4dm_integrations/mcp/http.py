@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from t4dm.sdk.errors import T4DMError
-from t4dm_integrations.mcp import wiring
+from t4dm_integrations.mcp import sdk_log, wiring
 from t4dm_integrations.mcp.reach import Call, Reach
 from t4dm_integrations.mcp.scope import scope_of
 from t4dm_integrations.mcp.service import MemoryServer
@@ -49,6 +49,7 @@ class HttpEndpoint:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Take requests until the block ends; then all sessions end."""
+        sdk_log.install()
         server = wiring.make_server(self._served)
         manager = wiring.session_manager(server, max_body_bytes=self._max_body_bytes)
         async with manager.run():

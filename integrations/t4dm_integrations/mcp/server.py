@@ -20,7 +20,7 @@ from typing import Final
 from t4dm._connection import Connection
 from t4dm._version import __version__
 from t4dm.sdk.errors import T4DMError, ValidationError
-from t4dm_integrations.mcp import wiring
+from t4dm_integrations.mcp import sdk_log, wiring
 from t4dm_integrations.mcp.knowledge_graph import KnowledgeGraphs
 from t4dm_integrations.mcp.reach import DEADLINE_S, InThreads, Reach
 from t4dm_integrations.mcp.scope import NAMES, Scope, scope_of
@@ -74,6 +74,17 @@ def options_of(given: Mapping[str, str | None], environment: Mapping[str, str]) 
     )
 
 
+def check(given: Mapping[str, str | None]) -> None:
+    """Refuse what the server would refuse when a host starts it with these flags.
+
+    Raises:
+        ValidationError: A value that cannot be.
+        MissingExtraError: The SDK is not installed.
+    """
+    options_of(given, {})
+    wiring.is_version_2()
+
+
 def serve(options: Options) -> None:
     """Serve the host at the other end of standard input and output, until it closes its end.
 
@@ -81,6 +92,7 @@ def serve(options: Options) -> None:
         MissingExtraError: The SDK is not installed.
     """
     wiring.is_version_2()  # before anything is opened
+    sdk_log.install()
     connection = Connection(options.url, storage_path=options.storage_path, timeout_s=options.deadline_s, max_retries=1)
     call = InThreads(connection)
     try:

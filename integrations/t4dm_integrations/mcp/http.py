@@ -65,7 +65,8 @@ class HttpEndpoint:
             await _refusal(503, "the daemon is starting or stopping")(scope, receive, send)
             return
         try:
-            asked = scope_of(parse_qsl(scope["query_string"].decode(), keep_blank_values=True, strict_parsing=False))
+            query = scope["query_string"].decode("ascii")
+            asked = scope_of(parse_qsl(query, keep_blank_values=True, errors="strict"))
         except (T4DMError, UnicodeDecodeError) as error:
             reason = error.message if isinstance(error, T4DMError) else "the query is not UTF-8"
             await _refusal(400, reason)(scope, receive, send)
@@ -80,20 +81,29 @@ class HttpEndpoint:
             self._forget_ended()
             await self._manager.handle_request(scope, receive, send)
             return
+        is_over = scope["method"] == "DELETE"
+
+        async def answer(message: Message) -> None:
+            nonlocal is_over
+            if message["type"] == "http.response.start" and message["status"] == 404:
+                is_over = True  # there is no such session, or no longer
+            await send(message)
+
         self._open[session] = self._open.get(session, 0) + 1
         try:
-            await self._manager.handle_request(scope, receive, send)
+            await self._manager.handle_request(scope, receive, answer)
         finally:
-            self._leave(session, is_over=scope["method"] == "DELETE")
+            self._leave(session, is_over=is_over)
 
     def _leave(self, session: str, *, is_over: bool) -> None:
         self._open[session] -= 1
         if not self._open[session]:
             del self._open[session]
-        self._seen_s[session] = time.monotonic()
         if is_over:
-            self._seen_s.pop(session)
+            self._seen_s.pop(session, None)
             self._served.end(session)
+        else:
+            self._seen_s[session] = time.monotonic()
 
     def _forget_ended(self) -> None:
         before_s = time.monotonic() - _FORGET_AFTER_S

@@ -88,9 +88,7 @@ def generated(chance: random.Random, count: int) -> list[tuple[str, dict[str, An
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_both_servers_answer_the_same(
-    embedded: MemoryBackend, space: str, tmp_path: Path, seed: int
-) -> None:
+async def test_both_servers_answer_the_same(embedded: MemoryBackend, space: str, tmp_path: Path, seed: int) -> None:
     scope = Scope(space, (), "knowledge-graph")
 
     async with reference(tmp_path / "memory.jsonl") as theirs, in_memory(embedded, scope) as ours:
@@ -124,9 +122,10 @@ async def test_the_file_of_the_reference_server_becomes_the_same_graph(
 async def test_tools_have_the_same_names_arguments_answers_and_hints(
     embedded: MemoryBackend, space: str, tmp_path: Path
 ) -> None:
-    async with reference(tmp_path / "m.jsonl") as theirs, in_memory(
-        embedded, Scope(space, (), "knowledge-graph")
-    ) as ours:
+    async with (
+        reference(tmp_path / "m.jsonl") as theirs,
+        in_memory(embedded, Scope(space, (), "knowledge-graph")) as ours,
+    ):
         expected = (await theirs.list_tools()).tools
         found = (await ours.list_tools()).tools
 

@@ -195,9 +195,7 @@ async def test_names_of_projects_are_completed(embedded: MemoryBackend, scope: S
 
 
 @pytest.mark.parametrize("uri", ["memory://nonsense", "memory://project/", "file:///etc/passwd"])
-async def test_what_is_no_resource_is_an_error_that_lists_them(
-    embedded: MemoryBackend, scope: Scope, uri: str
-) -> None:
+async def test_what_is_no_resource_is_an_error_that_lists_them(embedded: MemoryBackend, scope: Scope, uri: str) -> None:
     async with in_memory(embedded, scope) as session:
         for ask in (session.read_resource, session.subscribe_resource):
             with pytest.raises(McpError, match="memory://context") as caught:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -144,17 +144,31 @@ def read(backend: MemoryBackend, scope: Scope) -> Contents:
     return Contents(tuple(recent), tuple(_most_used(backend, scope) if total else ()), tuple(pinned), total, read_at)
 
 
-def _most_used(backend: MemoryBackend, scope: Scope) -> Sequence[m.Memory]:
-    """Return what was used most often: the bound on uses rises until few enough have been used that often."""
-    at_least, used = 1, []
-    while True:
-        above, total = _page(backend, scope, 4 * MOST_USED, m.Filter(field="access_count", op="gte", value=at_least))
-        if above:
-            used = above
-        if total <= 4 * MOST_USED:
-            break
-        at_least *= 2
-    return sorted(used, key=lambda memory: (-memory.access_count, memory.id))[:MOST_USED]
+def _most_used(backend: MemoryBackend, scope: Scope) -> list[m.Memory]:
+    """Return what was used most often, the newest first where there is a tie.
+
+    The daemon lists by time, not by use; so the least number of uses is looked for that few enough have.
+    """
+    most = 4 * MOST_USED
+
+    def used(at_least: int) -> tuple[list[m.Memory], int]:
+        return _page(backend, scope, most, m.Filter(field="access_count", op="gte", value=at_least))
+
+    too_few, enough = 0, 1
+    # More than `most` were used at least `too_few` times; at least `enough` times, so many at most.
+    while (found := used(enough))[1] > most:
+        too_few, enough = enough, 2 * enough
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        page = used(middle)
+        if page[1] > most:
+            too_few = middle
+        else:
+            enough, found = middle, page
+    best = {memory.id: memory for memory in found[0]}
+    if len(best) < MOST_USED and too_few:
+        best = {memory.id: memory for memory in used(too_few)[0]} | best
+    return sorted(best.values(), key=lambda memory: -memory.access_count)[:MOST_USED]
 
 
 def _page(

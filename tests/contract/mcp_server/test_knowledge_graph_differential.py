@@ -44,7 +44,7 @@ RELATIONS = ["knows", "works at", "depends on", "DEPENDS_ON", "part of"]
 async def reference(file: Path) -> AsyncIterator[ClientSession]:
     environment = {**os.environ, "MEMORY_FILE_PATH": str(file)}
     parameters = StdioServerParameters(command=_NODE, args=[str(_SERVER)], env=environment)
-    with open(os.devnull, "w") as silence:
+    with Path(os.devnull).open("w") as silence:
         async with stdio_client(parameters, errlog=silence) as streams, ClientSession(*streams) as session:
             await session.initialize()
             yield session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import sys
 from pathlib import Path
@@ -146,7 +145,7 @@ def test_a_broken_file_is_refused_and_left_alone(run: Run, home: Path, content: 
         assert "line 1, column" in done.err
 
     assert file.read_text() == content
-    assert os.listdir(home) == ["mcp.json"]
+    assert list(home.iterdir()) == [file]
 
 
 def test_a_file_that_is_not_utf8_is_refused(run: Run, home: Path) -> None:
@@ -176,7 +175,7 @@ def test_what_is_wrong_is_said_before_anything_is_written(
 
     assert done.exit_code == 2
     assert told in done.err
-    assert os.listdir(home) == []
+    assert list(home.iterdir()) == []
 
 
 def test_uninstalling_what_is_not_there_changes_nothing(run: Run, home: Path) -> None:
@@ -184,4 +183,4 @@ def test_uninstalling_what_is_not_there_changes_nothing(run: Run, home: Path) ->
 
     assert done.exit_code == 0
     assert "Nothing to change" in done.out
-    assert os.listdir(home) == []
+    assert list(home.iterdir()) == []

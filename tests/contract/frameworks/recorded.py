@@ -18,6 +18,7 @@ SCENARIOS: Final = {
     "llamaindex": "llama_index",
     "autogen": "autogen_core",
     "crewai": "crewai",
+    "mcp": "mcp",
 }
 """Name of each scenario, and the module without which it cannot be played."""
 

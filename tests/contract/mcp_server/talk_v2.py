@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 
 CHANGED = "memory://recent"
 
@@ -40,7 +40,7 @@ async def talk(target: Any, mode: str) -> dict[str, Any]:
         found["prompt"] = message.content.text
         try:
             await client.read_resource("memory://nonsense")
-        except Exception as error:  # the SDK's own class
+        except MCPError as error:
             found["nonsense"] = str(error)
         found["updated"] = await changes(client, told)
         return found

@@ -201,7 +201,9 @@ class KnowledgeGraph:
     def _edges(self, relations: Sequence[k.Relation]) -> list[g.EdgeIn]:
         """Return the links of those relations whose ends both exist."""
         edges = {_end(edge): edge for edge in map(self._shape.edge, relations)}
-        there = self._existing(list({end for edge in edges.values() for end in (edge.source, edge.target)}))
+        there = self._existing(
+            list(dict.fromkeys(end for edge in edges.values() for end in (edge.source, edge.target)))
+        )
         return [edge for edge in edges.values() if {edge.source, edge.target} <= there]
 
     def _memories(self, where: m.Filter) -> list[m.Memory]:

@@ -48,6 +48,7 @@ test-frameworks: $(VENV)/.test ## Run each framework's tests with that extra alo
 
 record: $(VENV)/.test ## Record anew what adapters and daemon say to each other (NAMES: some of them)
 	$(BIN)/python -m tests.contract.frameworks.recorded $(NAMES)
+	$(BIN)/python -m tests.contract.mcp_server.recorded_session
 
 bench: $(VENV)/.test ## Measure the store, the embedder and the daemon against their limits
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from t4dm._async_backend import AsyncMemoryBackend
 from t4dm._backend import MemoryBackend
+from t4dm._privacy import without_private
 from t4dm._steps import adrive, drive
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
@@ -56,8 +57,10 @@ def _action(arguments: a.ToolArguments, scope: Scope) -> Action:
 def store(given: a.Store, scope: Scope) -> Action:
     """Store one memory; what it supersedes must be the owner's."""
     fields = _given(given, "kind", "importance", "categories", "event_time", "valid_from", "valid_to", "supersedes")
-    if not given.content.strip():
-        raise ValidationError("content: there is nothing to remember; give the text", code="validation_error")
+    if not without_private(given.content).strip():
+        raise ValidationError(
+            "content: there is nothing to remember; give the text, outside of <private> marks", code="validation_error"
+        )
     if given.metadata is not None:
         fields["metadata"] = _properties(given.metadata)
     request = _request(m.StoreRequest, scope, {"content": given.content, **fields, **scope.owner})
@@ -74,6 +77,8 @@ def update(given: a.Update, scope: Scope) -> Action:
     )
     if given.metadata is not None:
         fields["metadata"] = _properties(given.metadata)
+    if given.content is not None and not without_private(given.content).strip():
+        raise ValidationError("content: there would be nothing left; memory_forget deletes", code="validation_error")
     if not fields:
         raise ValidationError("give at least one change, for example content", code="validation_error")
     with as_validation_error():

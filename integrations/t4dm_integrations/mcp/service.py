@@ -20,7 +20,7 @@ from t4dm_integrations.mcp.reach import Reach, told
 from t4dm_integrations.mcp.resources import Resources
 from t4dm_integrations.mcp.scope import Scope
 from t4dm_integrations.mcp.sessions import Sessions
-from t4dm_integrations.mcp.tools import TOOLS, note
+from t4dm_integrations.mcp.tools import TOOLS, note, renamed
 from t4dm_integrations.mcp.watching import INTERVAL_S, Watcher
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class MemoryServer:
                 return await self._call_graph(asker, name, arguments)
             return await self._call(asker, name, arguments)
         except T4DMError as error:
-            return _result(told(error), is_error=True)
+            return _result(renamed(told(error)), is_error=True)
         except Exception:
             logger.exception("a tool failed", extra={"tool": name[:100]})
             return _result(f"{name[:100]} failed unexpectedly; the log of the server says more", is_error=True)

@@ -48,8 +48,8 @@ class Tool:
         return {
             "name": self.name,
             "title": self.title,
-            "description": _renamed(a.description(self.arguments)),
-            "inputSchema": _renamed(arguments_schema(self.arguments, strict=False)),
+            "description": renamed(a.description(self.arguments)),
+            "inputSchema": renamed(arguments_schema(self.arguments, strict=False)),
             "outputSchema": output_schema(self.answer),
             "annotations": {
                 "title": self.title,
@@ -77,14 +77,14 @@ def _perform(backend: MemoryBackend, arguments: Any, scope: Scope, _: SessionLog
     return perform(backend, arguments, scope.of_tools)
 
 
-def _renamed(part: Any) -> Any:
-    """Return a description or schema in which the shared tools are called as they are here."""
+def renamed(part: Any) -> Any:
+    """Return a text, or all texts of a schema, in which the shared tools are called as they are here."""
     if isinstance(part, str):
         return re.sub(r"\bmemory_[a-z]+\b", lambda found: SHARED.get(found[0], found[0]), part)
     if isinstance(part, list):
-        return [_renamed(one) for one in part]
+        return [renamed(one) for one in part]
     if isinstance(part, dict):
-        return {key: _renamed(one) for key, one in part.items()}
+        return {key: renamed(one) for key, one in part.items()}
     return part
 
 

@@ -11,7 +11,7 @@ from mcp import ClientSession
 from t4dm_integrations.mcp.scope import Scope
 from tests.support.mcp_sessions import in_memory, text_of
 
-DAY = r"\d{4}-\d\d-\d\d( \d\d:\d\d(:\d\d)?)?"
+DAY = r"\d{4}-\d\d-\d\d(T[\d:.]+Z| \d\d:\d\d(:\d\d)?)?"
 ENTITY = {"name": "Ada", "entityType": "person", "observations": ["likes tea"]}
 RELATION = {"from": "Ada", "to": "Acme", "relationType": "works at"}
 

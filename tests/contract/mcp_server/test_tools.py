@@ -133,6 +133,20 @@ async def test_the_text_of_an_answer_is_its_structure(embedded: MemoryBackend, s
     assert "Zoë 🦊 «naïve»" in found.content[0].text  # type: ignore[union-attr]
 
 
+async def test_where_nothing_was_ever_written_nothing_is_found(backend: MemoryBackend, scope: Scope) -> None:
+    async with in_memory(backend, scope) as session:
+        found = await call(session, "t4dm_search", query="tea")
+        timeline = await call(session, "t4dm_timeline")
+        told = [
+            await refused(session, name, **arguments)
+            for name, arguments in (("t4dm_get", {"ids": ["x"]}), ("t4dm_related", {"id": "x"}))
+        ]
+
+    assert found == {"results": [], "note": "nothing has been stored yet"}
+    assert (timeline["results"], timeline["total"]) == ([], 0)
+    assert all("there is no memory with the id 'x'" in text for text in told)
+
+
 async def test_timeline_and_links(embedded: MemoryBackend, scope: Scope) -> None:
     async with in_memory(embedded, scope) as session:
         first = await call(session, "t4dm_remember", content="It rained", event_time="2026-05-01T10:00:00Z")
@@ -194,6 +208,7 @@ def _edge(source: str, target: str, space: str) -> Any:
         ("t4dm_get", {"ids": []}, "at least 1"),
         ("t4dm_get", {"ids": ["x" * 600]}, "at most 512 bytes"),
         ("t4dm_update", {"id": "nobody"}, "at least one change"),
+        ("t4dm_update", {"id": "nobody", "content": " "}, "t4dm_forget deletes"),
         ("t4dm_capture", {"turns": [{"role": "user", "content": "<private>all</private>"}]}, "nothing to keep"),
         ("t4dm_capture", {"turns": [{"role": "system", "content": "x"}]}, "'user' or 'assistant'"),
         ("t4dm_related", {"id": "nobody", "depth": 7}, "less than or equal to 6"),

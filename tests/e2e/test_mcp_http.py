@@ -68,6 +68,22 @@ async def test_profile_and_space_stand_in_the_url(plain_daemon: Daemon) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_subscriber_hears_of_its_own_writes_at_once(plain_daemon: Daemon) -> None:
+    heard: Heard = []
+
+    async with over_http(f"{plain_daemon.url}/mcp?user_id=writer", heard=heard) as session:
+        await session.initialize()
+        await session.subscribe_resource(AnyUrl("memory://recent"))
+        await call(session, "t4dm_remember", content="A change")
+        async with asyncio.timeout(20):
+            while not updated(heard):
+                await asyncio.sleep(0.02)
+
+    assert updated(heard) == ["memory://recent"]
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
 async def test_a_subscriber_hears_of_what_other_programs_store(plain_daemon: Daemon) -> None:
     heard: Heard = []
 
@@ -137,6 +153,8 @@ def test_bodies_that_are_no_requests_and_sessions_that_are_none_are_refused(plai
     assert post(url, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).status_code == 400
     assert post(url, **{"mcp-session-id": "nonsense"}).status_code == 404
     assert post(url, [INITIALIZE]).status_code == 400
+    deep = b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    assert "deeper than 200" in httpx.post(url, content=deep, headers=HEADERS, trust_env=False).text
     assert post(f"{url}/").status_code == 200
 
 
@@ -184,6 +202,7 @@ def test_an_open_stream_does_not_keep_the_daemon_from_stopping(make_daemon: Call
     assert "Traceback" not in daemon.output
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_session_that_the_daemon_took_with_it_is_an_error_and_a_new_one_works(
     make_daemon: Callable[..., Daemon],

@@ -64,6 +64,7 @@ async def test_a_daemon_that_dies_and_comes_back_is_told_as_that(make_daemon: Ca
     assert found["results"][0]["content"] == "Still here tomorrow"
 
 
+@pytest.mark.slow
 async def test_a_session_that_begins_without_a_daemon_works_as_soon_as_there_is_one(
     make_daemon: Callable[..., Daemon],
 ) -> None:
@@ -176,6 +177,30 @@ async def test_flags_that_cannot_be_are_refused_before_anything_is_served(
     assert done.returncode == code
     assert told in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_although_its_input_is_open(tmp_path: Path, number: signal.Signals) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "t4dm.mcp.server", "--storage-path", str(tmp_path / "store")],
+        env={**os.environ, "T4DM_EMBEDDING_MODEL": "hashing", "T4DM_CACHE_PATH": str(tmp_path)},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert server.stdin is not None
+    assert server.stdout is not None
+    initialize = {
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }  # fmt: skip
+    with server:
+        server.stdin.write(json.dumps(initialize).encode() + b"\n")
+        server.stdin.flush()
+        answer = await asyncio.to_thread(server.stdout.readline)
+        server.send_signal(number)
+        code = await asyncio.to_thread(server.wait, 20)
+
+    assert b"serverInfo" in answer
+    assert code == 128 + number
 
 
 async def test_the_command_serves_like_the_module(plain_daemon: Daemon) -> None:

@@ -75,7 +75,11 @@ class McpDoor:
                 endpoint = await asyncio.to_thread(self._make)
                 is_open = asyncio.Event()
                 self._life = asyncio.create_task(self._live(endpoint, is_open))
-                await is_open.wait()
+                opening = asyncio.create_task(is_open.wait())
+                await asyncio.wait((self._life, opening), return_when=asyncio.FIRST_COMPLETED)
+                opening.cancel()
+                if not is_open.is_set():
+                    await self._life  # it could not begin, and says why
                 self._endpoint = endpoint
             return self._endpoint
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _FORGET_AFTER_S: Final = 31 * 60.0
 """A session without a request for so long has ended: the SDK ends it after half an hour."""
+_DEPTH: Final = 200
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _BEGINNINGS: Final = frozenset(("initialize", "server/discover"))
 
 
@@ -74,6 +77,9 @@ class HttpEndpoint:
         wiring.current_scope.set(asked)
         if scope["method"] == "POST":
             body, receive = await _read(receive)
+            if _is_too_deep(body):
+                await _refusal(400, f"the body is nested deeper than {_DEPTH} levels")(scope, receive, send)
+                return
             if _begins(body):
                 wiring.current_instructions.set(await self._served.instructions(asked))
         session = Headers(scope=scope).get(wiring.SESSION_HEADER)
@@ -115,6 +121,18 @@ class HttpEndpoint:
 def _refusal(status: int, message: str) -> JSONResponse:
     """Return an error of JSON-RPC that answers no request in particular."""
     return JSONResponse({"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": message}}, status)
+
+
+def _is_too_deep(body: bytes) -> bool:
+    """Say whether the SDK would fail on a body because of its nesting."""
+    if body.count(b"[") + body.count(b"{") <= _DEPTH:
+        return False
+    depth = 0
+    for found in _BRACKETS.finditer(body):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+        if depth > _DEPTH:
+            return True
+    return False
 
 
 def _begins(body: bytes) -> bool:

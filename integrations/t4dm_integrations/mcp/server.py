@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from t4dm._connection import Connection
@@ -27,6 +29,8 @@ from t4dm_integrations.mcp.scope import NAMES, Scope, scope_of
 from t4dm_integrations.mcp.service import MemoryServer
 
 _LONGEST_DEADLINE_S: Final = 600.0
+_CLOSING_S: Final = 5.0
+"""A data directory is flushed within that time; what is acknowledged is in its log anyway."""
 _PREFIX: Final = "T4DM_"
 
 
@@ -95,6 +99,7 @@ def serve(options: Options) -> None:
     sdk_log.install()
     connection = Connection(options.url, storage_path=options.storage_path, timeout_s=options.deadline_s, max_retries=1)
     call = InThreads(connection)
+    _end_on_signals(call)
     try:
         asyncio.run(_serve(call, options))
     finally:
@@ -102,6 +107,19 @@ def serve(options: Options) -> None:
         if call.is_busy:  # a call hangs whose answer nobody waits for: its thread must not keep the process
             sys.stdout.flush()
             os._exit(0)
+
+
+def _end_on_signals(call: InThreads) -> None:
+    """Close and end when told to. (The SDK waits for its next line in a thread, which no exception can end.)"""
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - given by the system
+        closing = threading.Thread(target=call.close, daemon=True)
+        closing.start()
+        closing.join(_CLOSING_S)
+        os._exit(128 + number)
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, end)
 
 
 async def _serve(call: InThreads, options: Options) -> None:
@@ -121,8 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = {name.replace("-", "_"): value for name, value in vars(parser.parse_args(arguments)).items()}
     try:
         options = options_of(given, os.environ)
-        with contextlib.suppress(KeyboardInterrupt):
-            serve(options)
+        serve(options)
     except T4DMError as error:
         print(f"t4dm mcp: {error.message}", file=sys.stderr)
         return 2 if isinstance(error, ValidationError) else 1

@@ -57,6 +57,7 @@ test-clients: $(VENV)/.test ## Run other people's clients, of every promised ver
 
 record: $(VENV)/.test ## Record anew what adapters and daemon say to each other (NAMES: some of them)
 	$(BIN)/python -m tests.contract.frameworks.recorded $(NAMES)
+	$(BIN)/python -m tests.contract.mcp_server.recorded_session
 
 bench: $(VENV)/.test ## Measure the store, the embedder and the daemon against their limits
 	$(BIN)/python -m tests.bench $(ARGS)

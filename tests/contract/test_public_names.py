@@ -203,6 +203,22 @@ def test_adapters_have_their_promised_names_and_a_missing_framework_names_its_ex
         assert f"pip install 't4dm[{extra}]'" in done.stderr
 
 
+def test_the_mcp_server_runs_as_a_module_and_names_its_extra_where_it_is_missing() -> None:
+    program = "import sys; sys.modules['mcp'] = None; from t4dm.mcp.server import main; sys.exit(main([]))"
+
+    helped = _run("-m", "t4dm.mcp.server", "--help")
+    refused = _run("-c", program)
+
+    assert "MCP host" in helped.stdout
+    assert refused.returncode == 1
+    assert "pip install 't4dm[mcp]'" in refused.stderr
+    assert refused.stdout == ""
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk"])
 def test_a_name_that_does_not_exist_is_an_attribute_error(module: str) -> None:
     with pytest.raises(AttributeError, match="nonsense"):

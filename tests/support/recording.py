@@ -43,6 +43,10 @@ Play = Callable[[str], Any]
 """A scenario: given the address of a daemon, use an adapter and return what came of it, as plain JSON."""
 
 
+Send = Callable[[httpx.Client, str, str, Any], tuple[int, Any]]
+"""Send one request (method, target, body) and return status and answer."""
+
+
 @dataclass
 class Exchange:
     """One request and its answer; bodies as JSON, None where there is none."""
@@ -101,23 +105,30 @@ def replay(play: Play, recording: Recording) -> tuple[Any, list[Exchange]]:
     return outcome, found
 
 
-def resend(recording: Recording, url: str) -> list[Exchange]:
-    """Send the recorded requests to a real daemon, with the names that it gives for those that it gave then."""
+def resend(recording: Recording, url: str, send: Send | None = None) -> list[Exchange]:
+    """Send the recorded requests to a real daemon, with the names that it gives for those that it gave then.
+
+    Args:
+        recording: The requests.
+        url: Where the daemon is.
+        send: Sends one request and returns status and answer; as JSON when absent.
+    """
     found: list[Exchange] = []
     names: dict[str, str] = {}
     with httpx.Client(base_url=url, trust_env=False) as http:
         for one in recording.exchanges:
-            request = _renamed(one.request, names)
-            response = http.request(
-                one.method,
-                _renamed(one.target, names),
-                json=request if request is not None else None,
-                headers={"Accept": "application/json"},
+            status, answer = (send or _send)(
+                http, one.method, _renamed(one.target, names), _renamed(one.request, names)
             )
-            answer = decode_any(response) if response.content else None
             _learn(one.answer, answer, names)
-            found.append(Exchange(one.method, one.target, one.request, response.status_code, answer))
+            found.append(Exchange(one.method, one.target, one.request, status, answer))
     return found
+
+
+def _send(http: httpx.Client, method: str, target: str, request: Any) -> tuple[int, Any]:
+    body = request if request is not None else None
+    response = http.request(method, target, json=body, headers={"Accept": "application/json"})
+    return response.status_code, decode_any(response) if response.content else None
 
 
 def same(found: Any, expected: Any) -> bool:

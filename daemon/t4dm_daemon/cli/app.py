@@ -13,6 +13,7 @@ from t4dm_daemon.cli import (
     finding,
     links,
     maintenance,
+    mcp,
     memories,
     namespaces,
     operations,
@@ -121,5 +122,10 @@ for _name, _verb in (
     ("clear", sessions.clear),
 ):
     _session.command(_name, help=_help_text(_verb.__doc__))(_verb)
+_mcp = typer.Typer()
+_mcp.callback(invoke_without_command=True, help=_help_text(mcp.serve.__doc__))(mcp.serve)
+for _name, _write in (("install", mcp.install), ("uninstall", mcp.uninstall)):
+    _mcp.command(_name, help=_help_text(_write.__doc__))(_write)
+app.add_typer(_mcp, name="mcp", rich_help_panel="Other programs")
 app.add_typer(_session, name="session", help=sessions.HELP, rich_help_panel=_MEMORIES)
 app.add_typer(import_app(_help_text), name="import", help=IMPORT_HELP, rich_help_panel=_FILES)

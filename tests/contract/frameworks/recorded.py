@@ -22,6 +22,7 @@ SCENARIOS: Final = {
     "openai": "openai",
     "langchain_openai": "langchain_openai",
     "anthropic": "anthropic",
+    "mcp": "mcp",
 }
 """Name of each scenario, and the module without which it cannot be played."""
 

@@ -62,7 +62,7 @@ def test_the_command_lines_help_loads_no_http_and_no_daemon() -> None:
             f"t4dm_daemon.cli.{name}"
             for name in ("app", "arguments", "command", "finding", "links", "maintenance", "memories", "operations")
         ),
-        *(f"t4dm_daemon.cli.{name}" for name in ("namespaces", "options", "output", "progress", "recall")),
+        *(f"t4dm_daemon.cli.{name}" for name in ("mcp", "namespaces", "options", "output", "progress", "recall")),
         "t4dm_daemon.cli.importing",
         *(f"t4dm_daemon.cli.importing.{name}" for name in ("app", "source_command", "sources", "stores")),
         "t4dm_daemon.cli.sessions",

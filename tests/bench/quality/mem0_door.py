@@ -7,7 +7,9 @@ the door the memories took.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +29,9 @@ THRESHOLD = 0.1
 
 def run(client: T4DMClient, url: str, conversations: Sequence[Conversation]) -> None:
     os.environ["MEM0_TELEMETRY"] = "False"
-    os.environ.setdefault("MEM0_DIR", tempfile.mkdtemp(prefix="mem0-"))
+    if "MEM0_DIR" not in os.environ:  # the client writes there when it is imported
+        os.environ["MEM0_DIR"] = tempfile.mkdtemp(prefix="mem0-")
+        atexit.register(shutil.rmtree, os.environ["MEM0_DIR"], ignore_errors=True)
     from mem0 import MemoryClient
 
     mem0 = MemoryClient(api_key="any", host=url)

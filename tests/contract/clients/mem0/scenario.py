@@ -8,10 +8,12 @@ both must be set before it is imported.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import importlib.metadata
 import inspect
 import json
 import os
+import shutil
 import sys
 import tempfile
 import warnings
@@ -29,7 +31,9 @@ TALK = [
 def clients() -> tuple[Any, Any]:
     """Return the two classes of the installed client, imported without telemetry."""
     os.environ["MEM0_TELEMETRY"] = "False"
-    os.environ.setdefault("MEM0_DIR", tempfile.mkdtemp(prefix="mem0-"))
+    if "MEM0_DIR" not in os.environ:  # the client writes there when it is imported
+        os.environ["MEM0_DIR"] = tempfile.mkdtemp(prefix="mem0-")
+        atexit.register(shutil.rmtree, os.environ["MEM0_DIR"], ignore_errors=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mem0 import AsyncMemoryClient, MemoryClient  # type: ignore[attr-defined,unused-ignore]

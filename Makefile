@@ -20,7 +20,7 @@ test: $(VENV)/.test ## Run the tests (fast ones; `make test-all` runs every one)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.test ## Run the tests that `test` leaves out: minutes each
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(ARGS)
 
 test-all: test test-slow ## Run every test
 

@@ -62,16 +62,17 @@ def options_of(given: Mapping[str, str | None], environment: Mapping[str, str]) 
     found = {name: value for name, value in given.items() if value}
 
     def setting(name: str) -> str | None:
-        return found.get(name) or environment.get(_PREFIX + name.upper()) or None
+        variable = "T4DM_MCP_PROFILE" if name == "profile" else _PREFIX + name.upper()
+        return given[name] if given.get(name) is not None else environment.get(variable) or None
 
-    scope = scope_of({name: setting(name) if name != "profile" else _profile(found, environment) for name in NAMES})
+    scope = scope_of({name: setting(name) for name in NAMES})
     storage_path = found.get("storage_path")
     if storage_path and found.get("url"):
         raise ValidationError("give --url or --storage-path, not both", code="validation_error")
     file = found.get("import") or environment.get("MEMORY_FILE_PATH")
     return Options(
         url=found.get("url"),
-        storage_path=None if storage_path is None else Path(storage_path),
+        storage_path=None if storage_path is None else Path(storage_path).expanduser(),
         scope=scope,
         deadline_s=_deadline_s(found.get("deadline") or environment.get("T4DM_MCP_DEADLINE_S")),
         memory_file=Path(file).expanduser() if file and scope.profile == "knowledge-graph" else None,
@@ -171,10 +172,6 @@ FLAGS: Final = {
     "deadline": f"longest time for a call in seconds; {DEADLINE_S:g} when absent",
 }
 """Flags of the program, and what they mean; `t4dm mcp` has the same."""
-
-
-def _profile(found: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
-    return found.get("profile") or environment.get("T4DM_MCP_PROFILE")
 
 
 def _deadline_s(given: str | None) -> float:

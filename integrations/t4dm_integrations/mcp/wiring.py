@@ -52,12 +52,12 @@ def make_server(served: Served) -> Any:
     return wiring_v1.make_server(served)
 
 
-def session_manager(server: Any, *, max_body_bytes: int) -> Any:
+def session_manager(server: Any, *, max_body_bytes: int, max_sessions: int) -> Any:
     """Return what serves a server over streamable HTTP. Its sessions end after half an hour without a request."""
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     return StreamableHTTPSessionManager(
-        server, max_request_body_size=max_body_bytes, session_idle_timeout=_IDLE_S, max_sessions=1000
+        server, max_request_body_size=max_body_bytes, session_idle_timeout=_IDLE_S, max_sessions=max_sessions
     )
 
 

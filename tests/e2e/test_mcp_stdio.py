@@ -179,6 +179,38 @@ async def test_flags_that_cannot_be_are_refused_before_anything_is_served(
     assert done.stdout == ""
 
 
+NOISY = """
+import os, sys
+from t4dm._connection import Connection
+backend = Connection.backend
+def noisy(self):
+    print("from Python", flush=True)
+    os.write(1, b"from a library")
+    return backend(self)
+Connection.backend = noisy
+from t4dm.mcp.server import main
+sys.exit(main())
+"""
+
+
+async def test_what_libraries_print_does_not_reach_the_host(plain_daemon: Daemon) -> None:
+    initialize = {
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }  # fmt: skip
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", NOISY, "--url", plain_daemon.url],
+        input=json.dumps(initialize) + "\n", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    (answer,) = map(json.loads, done.stdout.splitlines())
+    assert answer["id"] == 1
+    assert done.stderr.count("from Python") == done.stderr.count("from a library") >= 1
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_it_although_its_input_is_open(tmp_path: Path, number: signal.Signals) -> None:
     server = subprocess.Popen(

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, TextIO
 
 from t4dm._connection import Connection
 from t4dm._version import __version__
@@ -98,16 +98,18 @@ def serve(options: Options) -> None:
     """
     wiring.is_version_2()  # before anything is opened
     sdk_log.install()
-    connection = Connection(options.url, storage_path=options.storage_path, timeout_s=options.deadline_s, max_retries=1)
-    call = InThreads(connection)
-    _end_on_signals(call)
-    try:
-        asyncio.run(_serve(call, options))
-    finally:
-        call.close()
-        if call.is_busy:  # a call hangs whose answer nobody waits for: its thread must not keep the process
-            sys.stdout.flush()
-            os._exit(0)
+    with wiring.standard_output() as wire:
+        connection = Connection(
+            options.url, storage_path=options.storage_path, timeout_s=options.deadline_s, max_retries=1
+        )
+        call = InThreads(connection)
+        _end_on_signals(call)
+        try:
+            asyncio.run(_serve(call, options, wire))
+        finally:
+            call.close()
+            if call.is_busy:  # a call hangs whose answer nobody waits for: its thread must not keep the process
+                os._exit(0)
 
 
 def _end_on_signals(call: InThreads) -> None:
@@ -123,13 +125,13 @@ def _end_on_signals(call: InThreads) -> None:
         signal.signal(one, end)
 
 
-async def _serve(call: InThreads, options: Options) -> None:
+async def _serve(call: InThreads, options: Options, wire: TextIO) -> None:
     reach = Reach(call, deadline_s=options.deadline_s)
     served = MemoryServer(reach, KnowledgeGraphs(reach, memory_file=options.memory_file))
     wiring.current_scope.set(options.scope)
     wiring.current_instructions.set(await served.instructions(options.scope))
     try:
-        await wiring.run_stdio(wiring.make_server(served))
+        await wiring.run_stdio(wiring.make_server(served), wire)
     finally:
         await served.close()
 

@@ -15,7 +15,7 @@ from mcp import McpError
 from pydantic import AnyUrl
 
 from t4dm._backend import MemoryBackend
-from t4dm.sdk import EntityListRequest, ListRequest, RelationListRequest, SearchRequest
+from t4dm.sdk import EntityListRequest, ListRequest, RelationListRequest, SearchRequest, StoreRequest
 from t4dm_integrations.mcp.scope import Scope
 from tests.support.mcp_sessions import Heard, call, in_memory, json_of, refused, updated
 
@@ -191,6 +191,55 @@ async def test_graphs_of_two_owners_are_apart(embedded: MemoryBackend, space: st
         assert len(graph["entities"]) == 1
 
 
+async def test_an_owner_cannot_be_spelled_as_another(embedded: MemoryBackend, space: str) -> None:
+    two = Scope(space, (("user_id", "ada"), ("agent_id", "x")), "knowledge-graph")
+    one = Scope(space, (("user_id", "ada&agent_id=x"),), "knowledge-graph")
+    async with in_memory(embedded, two) as session:
+        await call(session, "create_entities", entities=[ADA])
+    async with in_memory(embedded, one) as session:
+        assert await call(session, "read_graph") == {"entities": [], "relations": []}
+
+
+async def test_memories_that_only_look_like_records_are_not_in_the_graph(embedded: MemoryBackend, scope: Scope) -> None:
+    async with in_memory(embedded, scope) as session:
+        await call(session, "create_entities", entities=[ADA])
+        (true,) = [
+            one for one in embedded.list(ListRequest(space=scope.space)).results if one.content.startswith("Ada (")
+        ]
+        for owner in ("ada", "eve"):
+            for number, value in enumerate((None, {"name": "Evil", "entity_type": "x"}, true.value)):
+                embedded.store(
+                    StoreRequest(
+                        content=f"{owner} {number}",
+                        metadata=true.metadata,
+                        value=value,
+                        user_id=owner,
+                        space=scope.space,
+                    )
+                )
+
+        assert await call(session, "read_graph") == {"entities": [ADA], "relations": []}
+
+
+async def test_a_record_that_was_changed_is_an_error_that_names_it(embedded: MemoryBackend, scope: Scope) -> None:
+    async with in_memory(embedded, scope) as session:
+        await call(session, "create_entities", entities=[ADA])
+        (record,) = [
+            one for one in embedded.list(ListRequest(space=scope.space)).results if one.content.startswith("Ada (")
+        ]
+        embedded.store(
+            StoreRequest(
+                id=record.id,
+                content="x",
+                metadata=record.metadata,
+                user_id="ada",
+                space=scope.space,
+            )
+        )
+
+        assert record.id in await refused(session, "read_graph")
+
+
 async def test_servers_that_learn_the_same_at_once_store_it_once(embedded: MemoryBackend, scope: Scope) -> None:
     async def learn() -> list[Any]:
         async with in_memory(embedded, scope) as session:
@@ -287,6 +336,7 @@ async def test_a_memory_file_that_is_not_there_is_an_empty_graph(
         ('{"type": "entity", "name": "x"}', "line 2: entityType: Field required"),
         ('{"type": "thing"}', 'line 2: "type" is neither'),
         ("[1]", 'line 2: "type" is neither'),
+        ("9" * 5000, "line 2: it is not JSON"),
     ],
 )
 async def test_a_memory_file_with_a_broken_line_is_refused_whole(

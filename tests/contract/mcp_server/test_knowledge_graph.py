@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from mcp import McpError
 from pydantic import AnyUrl
 
 from t4dm._backend import MemoryBackend
-from t4dm.sdk import EntityListRequest, ListRequest, RelationListRequest, SearchRequest, StoreRequest
+from t4dm.sdk import (
+    BatchAnswer,
+    BatchRequest,
+    EntityListRequest,
+    ListRequest,
+    RelationListRequest,
+    SearchRequest,
+    StoreRequest,
+)
 from t4dm_integrations.mcp.scope import Scope
 from tests.support.mcp_sessions import Heard, call, in_memory, json_of, refused, updated
 
@@ -320,6 +329,40 @@ async def test_a_memory_file_is_imported_once_and_what_was_deleted_stays_deleted
     assert first == {"entities": [ADA, ACME], "relations": [WORKS_AT]}
     assert second == {"entities": [ADA], "relations": []}
     assert third["entities"] == [{**ADA, "observations": [*ADA["observations"], "is tall"]}]
+
+
+class Held:
+    """A backend that stores nothing until it is let go."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        self._backend = backend
+        self.is_free = threading.Event()
+        self.batches = 0
+
+    def batch(self, request: BatchRequest) -> BatchAnswer:
+        self.batches += 1
+        assert self.is_free.wait(30)
+        return self._backend.batch(request)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+async def test_a_long_import_goes_on_and_is_begun_once(embedded: MemoryBackend, scope: Scope, tmp_path: Path) -> None:
+    file = tmp_path / "memory.jsonl"
+    file.write_text(lines({"type": "entity", **ADA}))
+    held = Held(embedded)
+
+    async with in_memory(held, scope, memory_file=file, deadline_s=0.5) as session:
+        early = [await refused(session, "read_graph") for _ in range(2)]
+        held.is_free.set()
+        async with asyncio.timeout(20):
+            while (found := await session.call_tool("read_graph", {})).isError:
+                pass
+
+    assert all("still being imported" in one for one in early)
+    assert found.structuredContent == {"entities": [ADA], "relations": []}
+    assert held.batches == 1
 
 
 async def test_a_memory_file_that_is_not_there_is_an_empty_graph(

@@ -137,6 +137,7 @@ def test_pages_of_other_sites_do_not_get_in(plain_daemon: Daemon, headers: dict[
         ("profile=nonsense", "there is no profile"),
         (f"user_id={'x' * 600}", "user_id"),
         ("user_id=%ff", "UTF-8"),
+        ("user_id=", "user_id is empty"),
     ],
 )
 def test_an_address_that_means_nothing_is_refused(plain_daemon: Daemon, query: str, told: str) -> None:
@@ -156,6 +157,36 @@ def test_bodies_that_are_no_requests_and_sessions_that_are_none_are_refused(plai
     deep = b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
     assert "deeper than 200" in httpx.post(url, content=deep, headers=HEADERS, trust_env=False).text
     assert post(f"{url}/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}" * 201 + b'"' + b'\\"' * 1_000_000,  # a string without an end
+        b"[" * 100 + b"{}" * 1_000_000,
+        b'{"jsonrpc": "2.0", "id": 1, "method": "\xff"}',
+        b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": ' + b"9" * 5000 + b"}",
+        b"",
+    ],
+    ids=["quotes", "brackets", "no-utf-8", "long-number", "nothing"],
+)
+def test_a_body_that_cannot_be_read_is_told_soon(plain_daemon: Daemon, body: bytes) -> None:
+    answer = httpx.post(f"{plain_daemon.url}/mcp", content=body, headers=HEADERS, trust_env=False, timeout=20)
+
+    assert answer.status_code == 400
+    assert "cannot be read as JSON" in answer.json()["error"]["message"]
+
+
+def test_a_session_serves_no_other_address(plain_daemon: Daemon) -> None:
+    url = f"{plain_daemon.url}/mcp?user_id="
+    session = {"mcp-session-id": post(f"{url}ada").headers["mcp-session-id"]}
+    listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+
+    answer = post(f"{url}eve", listing, **session)
+
+    assert answer.status_code == 404  # clients begin a new session then
+    assert "another address" in answer.json()["error"]["message"]
+    assert post(f"{url}ada", listing, **session).status_code == 200
 
 
 def test_what_is_said_does_not_reach_the_log_and_ending_a_session_is_no_error(

@@ -17,6 +17,7 @@ pytest.importorskip("mcp")
 
 from pydantic import AnyUrl
 
+from t4dm.mcp.server import main
 from tests.support.daemon import Daemon
 from tests.support.mcp_sessions import Heard, call, over_stdio, refused, text_of, updated
 
@@ -86,6 +87,7 @@ async def test_a_session_that_begins_without_a_daemon_works_as_soon_as_there_is_
     assert answer["total"] == 0
 
 
+@pytest.mark.slow
 async def test_a_daemon_that_hangs_is_an_error_in_time_and_the_server_still_ends(
     make_daemon: Callable[..., Daemon],
 ) -> None:
@@ -156,30 +158,63 @@ async def test_the_knowledge_graph_profile_reads_the_reference_servers_file(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "told"),
     [
-        (["--profile", "nonsense"], 2, "there is no profile 'nonsense'"),
-        (["--deadline", "soon"], 2, "the deadline is a number of seconds"),
-        (["--url", "http://127.0.0.1:1", "--storage-path", "x"], 2, "not both"),
-        (["--user-id", "x" * 600], 2, "user_id"),
-        (["--nonsense"], 2, "unrecognized arguments"),
+        (["--profile", "nonsense"], "there is no profile 'nonsense'"),
+        (["--deadline", "soon"], "the deadline is a number of seconds"),
+        (["--url", "http://127.0.0.1:1", "--storage-path", "x"], "not both"),
+        (["--user-id", "x" * 600], "user_id"),
+        (["--user-id", ""], "user_id is empty"),
+        (["--nonsense"], "unrecognized arguments"),
     ],
 )
 async def test_flags_that_cannot_be_are_refused_before_anything_is_served(
-    arguments: list[str], code: int, told: str
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
+    try:
+        code: object = main(arguments)
+    except SystemExit as ended:  # argparse's way to refuse
+        code = ended.code
+
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert told in err
+    assert out == ""
+
+
+NOISY = """
+import os, sys
+from t4dm._connection import Connection
+backend = Connection.backend
+def noisy(self):
+    print("from Python", flush=True)
+    os.write(1, b"from a library")
+    return backend(self)
+Connection.backend = noisy
+from t4dm.mcp.server import main
+sys.exit(main())
+"""
+
+
+async def test_what_libraries_print_does_not_reach_the_host(plain_daemon: Daemon) -> None:
+    initialize = {
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }  # fmt: skip
+
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "t4dm.mcp.server", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", NOISY, "--url", plain_daemon.url],
+        input=json.dumps(initialize) + "\n", capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
-    assert done.returncode == code
-    assert told in done.stderr
-    assert done.stdout == ""
+    (answer,) = map(json.loads, done.stdout.splitlines())
+    assert answer["id"] == 1
+    assert done.stderr.count("from Python") == done.stderr.count("from a library") >= 1
+    assert done.returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 async def test_a_signal_ends_it_although_its_input_is_open(tmp_path: Path, number: signal.Signals) -> None:
     server = subprocess.Popen(
         [sys.executable, "-m", "t4dm.mcp.server", "--storage-path", str(tmp_path / "store")],

@@ -53,6 +53,10 @@ class Reach:
                 details={"deadline_s": limit_s},
             ) from None
 
+    async def at_leisure(self, work: Callable[[MemoryBackend], T]) -> T:
+        """Return what the work returns, however long it takes: nobody may wait for it directly. Raises T4DMError."""
+        return await self._call(work)
+
 
 class InThreads:
     """Reach a connection's backend from threads of its own."""

@@ -54,10 +54,11 @@ class Scope:
 
 
 def scope_of(given: Mapping[str, str | None] | Iterable[tuple[str, str]]) -> Scope:
-    """Return the scope that settings by name ask for; empty values are as good as none.
+    """Return the scope that settings by name ask for; None is none.
 
     Raises:
-        ValidationError: A name that is none of `NAMES`, one given twice, or a value that cannot be one.
+        ValidationError: A name that is none of `NAMES`, one given twice, or a value that cannot be one. An empty one
+            cannot: whoever asks for one owner must not be given everybody's memories because a name was not filled in.
     """
     pairs = list(given.items() if isinstance(given, Mapping) else given)
     found: dict[str, str] = {}
@@ -66,7 +67,9 @@ def scope_of(given: Mapping[str, str | None] | Iterable[tuple[str, str]]) -> Sco
             raise ValidationError(f"{name!r} is not one of {', '.join(NAMES)}", code="unknown_scope")
         if name in found:
             raise ValidationError(f"{name} is given twice", code="unknown_scope")
-        if value:
+        if value == "":
+            raise ValidationError(f"{name} is empty; leave it out for all that there is", code="unknown_scope")
+        if value is not None:
             found[name] = _checked(name, value)
     profile = found.get("profile", "memory")
     if profile not in get_args(Profile):

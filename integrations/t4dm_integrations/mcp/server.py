@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, TextIO
 
 from t4dm._connection import Connection
 from t4dm._version import __version__
@@ -62,16 +62,17 @@ def options_of(given: Mapping[str, str | None], environment: Mapping[str, str]) 
     found = {name: value for name, value in given.items() if value}
 
     def setting(name: str) -> str | None:
-        return found.get(name) or environment.get(_PREFIX + name.upper()) or None
+        variable = "T4DM_MCP_PROFILE" if name == "profile" else _PREFIX + name.upper()
+        return given[name] if given.get(name) is not None else environment.get(variable) or None
 
-    scope = scope_of({name: setting(name) if name != "profile" else _profile(found, environment) for name in NAMES})
+    scope = scope_of({name: setting(name) for name in NAMES})
     storage_path = found.get("storage_path")
     if storage_path and found.get("url"):
         raise ValidationError("give --url or --storage-path, not both", code="validation_error")
     file = found.get("import") or environment.get("MEMORY_FILE_PATH")
     return Options(
         url=found.get("url"),
-        storage_path=None if storage_path is None else Path(storage_path),
+        storage_path=None if storage_path is None else Path(storage_path).expanduser(),
         scope=scope,
         deadline_s=_deadline_s(found.get("deadline") or environment.get("T4DM_MCP_DEADLINE_S")),
         memory_file=Path(file).expanduser() if file and scope.profile == "knowledge-graph" else None,
@@ -97,16 +98,18 @@ def serve(options: Options) -> None:
     """
     wiring.is_version_2()  # before anything is opened
     sdk_log.install()
-    connection = Connection(options.url, storage_path=options.storage_path, timeout_s=options.deadline_s, max_retries=1)
-    call = InThreads(connection)
-    _end_on_signals(call)
-    try:
-        asyncio.run(_serve(call, options))
-    finally:
-        call.close()
-        if call.is_busy:  # a call hangs whose answer nobody waits for: its thread must not keep the process
-            sys.stdout.flush()
-            os._exit(0)
+    with wiring.standard_output() as wire:
+        connection = Connection(
+            options.url, storage_path=options.storage_path, timeout_s=options.deadline_s, max_retries=1
+        )
+        call = InThreads(connection)
+        _end_on_signals(call)
+        try:
+            asyncio.run(_serve(call, options, wire))
+        finally:
+            call.close()
+            if call.is_busy:  # a call hangs whose answer nobody waits for: its thread must not keep the process
+                os._exit(0)
 
 
 def _end_on_signals(call: InThreads) -> None:
@@ -122,13 +125,13 @@ def _end_on_signals(call: InThreads) -> None:
         signal.signal(one, end)
 
 
-async def _serve(call: InThreads, options: Options) -> None:
+async def _serve(call: InThreads, options: Options, wire: TextIO) -> None:
     reach = Reach(call, deadline_s=options.deadline_s)
     served = MemoryServer(reach, KnowledgeGraphs(reach, memory_file=options.memory_file))
     wiring.current_scope.set(options.scope)
     wiring.current_instructions.set(await served.instructions(options.scope))
     try:
-        await wiring.run_stdio(wiring.make_server(served))
+        await wiring.run_stdio(wiring.make_server(served), wire)
     finally:
         await served.close()
 
@@ -171,10 +174,6 @@ FLAGS: Final = {
     "deadline": f"longest time for a call in seconds; {DEADLINE_S:g} when absent",
 }
 """Flags of the program, and what they mean; `t4dm mcp` has the same."""
-
-
-def _profile(found: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
-    return found.get("profile") or environment.get("T4DM_MCP_PROFILE")
 
 
 def _deadline_s(given: str | None) -> float:

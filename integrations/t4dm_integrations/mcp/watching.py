@@ -21,6 +21,7 @@ from t4dm_integrations.mcp.scope import Scope
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 5.0
+_PATIENCE_S: Final = 5.0
 _MOST: Final = 1000
 _UNKNOWN: Final = ""
 """What a resource looked like that could not be read: whatever it turns out to be is a change."""
@@ -32,11 +33,19 @@ class Watcher:
     Args:
         fingerprint: Returns what differs as soon as a resource does; may raise T4DMError.
         interval_s: How often to look.
+        patience_s: Whoever does not take a message within that time is told no more, so that others need not wait.
     """
 
-    def __init__(self, fingerprint: Callable[[Scope, str], Awaitable[str]], *, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        fingerprint: Callable[[Scope, str], Awaitable[str]],
+        *,
+        interval_s: float = INTERVAL_S,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         self._fingerprint = fingerprint
         self._interval_s = interval_s
+        self._patience_s = patience_s
         self._listeners: dict[tuple[Scope, str], dict[str, Notify]] = {}
         self._seen: dict[tuple[Scope, str], str] = {}
         self._nudged = asyncio.Event()
@@ -92,7 +101,10 @@ class Watcher:
                     await self._nudged.wait()
             self._nudged.clear()
             for what in list(self._listeners):
-                await self._compare(what)
+                try:
+                    await self._compare(what)
+                except Exception:  # the others go on being told
+                    logger.exception("cannot tell of changes", extra={"resource": what[1][:200]})
 
     async def _compare(self, what: tuple[Scope, str]) -> None:
         found = await self._look(what)
@@ -102,8 +114,12 @@ class Watcher:
         self._seen[what] = found
         for key, notify in list(listeners.items()):
             try:
-                await notify(what[1])
+                async with asyncio.timeout(self._patience_s):
+                    await notify(what[1])
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                self.forget(key)
+            except TimeoutError:
+                logger.warning("a subscriber does not listen", extra={"resource": what[1][:200]})
                 self.forget(key)
 
     async def _look(self, what: tuple[Scope, str]) -> str | None:

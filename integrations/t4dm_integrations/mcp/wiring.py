@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TextIO
 
 from t4dm._extras import missing_extra
 from t4dm_integrations.mcp.protocol import PROCESS, Asker, Served
@@ -52,25 +55,43 @@ def make_server(served: Served) -> Any:
     return wiring_v1.make_server(served)
 
 
-def session_manager(server: Any, *, max_body_bytes: int) -> Any:
+def session_manager(server: Any, *, max_body_bytes: int, max_sessions: int) -> Any:
     """Return what serves a server over streamable HTTP. Its sessions end after half an hour without a request."""
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     return StreamableHTTPSessionManager(
-        server, max_request_body_size=max_body_bytes, session_idle_timeout=_IDLE_S, max_sessions=1000
+        server, max_request_body_size=max_body_bytes, session_idle_timeout=_IDLE_S, max_sessions=max_sessions
     )
 
 
-async def run_stdio(server: Any) -> None:
-    """Serve one client over standard input and output, until it closes its end.
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Yield standard output for the protocol alone: a stray line would break it.
 
-    What else is printed meanwhile goes to standard error: a stray line would break the protocol.
+    Whatever else is written there meanwhile, by native libraries and child processes, too, goes to standard error.
     """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        try:
+            os.dup2(2, 1)
+        except OSError:  # there is no standard error
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8", newline="\n") as wire, redirect_stdout(sys.stderr):
+            yield wire
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+async def run_stdio(server: Any, wire: TextIO) -> None:
+    """Serve one client over standard input and an output, until it closes its end."""
+    from anyio import wrap_file
     from mcp.server.stdio import stdio_server
 
-    async with stdio_server() as (incoming, outgoing):
-        with redirect_stdout(sys.stderr):
-            await server.run(incoming, outgoing, server.create_initialization_options())
+    async with stdio_server(stdout=wrap_file(wire)) as (incoming, outgoing):
+        await server.run(incoming, outgoing, server.create_initialization_options())
 
 
 def asker_of(request: Any) -> Asker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from mcp import McpError
 from pydantic import AnyUrl
 
 from t4dm._backend import MemoryBackend
-from t4dm.sdk import EntityListRequest, ListRequest, RelationListRequest, SearchRequest
+from t4dm.sdk import (
+    BatchAnswer,
+    BatchRequest,
+    EntityListRequest,
+    ListRequest,
+    RelationListRequest,
+    SearchRequest,
+    StoreRequest,
+)
 from t4dm_integrations.mcp.scope import Scope
 from tests.support.mcp_sessions import Heard, call, in_memory, json_of, refused, updated
 
@@ -191,6 +200,55 @@ async def test_graphs_of_two_owners_are_apart(embedded: MemoryBackend, space: st
         assert len(graph["entities"]) == 1
 
 
+async def test_an_owner_cannot_be_spelled_as_another(embedded: MemoryBackend, space: str) -> None:
+    two = Scope(space, (("user_id", "ada"), ("agent_id", "x")), "knowledge-graph")
+    one = Scope(space, (("user_id", "ada&agent_id=x"),), "knowledge-graph")
+    async with in_memory(embedded, two) as session:
+        await call(session, "create_entities", entities=[ADA])
+    async with in_memory(embedded, one) as session:
+        assert await call(session, "read_graph") == {"entities": [], "relations": []}
+
+
+async def test_memories_that_only_look_like_records_are_not_in_the_graph(embedded: MemoryBackend, scope: Scope) -> None:
+    async with in_memory(embedded, scope) as session:
+        await call(session, "create_entities", entities=[ADA])
+        (true,) = [
+            one for one in embedded.list(ListRequest(space=scope.space)).results if one.content.startswith("Ada (")
+        ]
+        for owner in ("ada", "eve"):
+            for number, value in enumerate((None, {"name": "Evil", "entity_type": "x"}, true.value)):
+                embedded.store(
+                    StoreRequest(
+                        content=f"{owner} {number}",
+                        metadata=true.metadata,
+                        value=value,
+                        user_id=owner,
+                        space=scope.space,
+                    )
+                )
+
+        assert await call(session, "read_graph") == {"entities": [ADA], "relations": []}
+
+
+async def test_a_record_that_was_changed_is_an_error_that_names_it(embedded: MemoryBackend, scope: Scope) -> None:
+    async with in_memory(embedded, scope) as session:
+        await call(session, "create_entities", entities=[ADA])
+        (record,) = [
+            one for one in embedded.list(ListRequest(space=scope.space)).results if one.content.startswith("Ada (")
+        ]
+        embedded.store(
+            StoreRequest(
+                id=record.id,
+                content="x",
+                metadata=record.metadata,
+                user_id="ada",
+                space=scope.space,
+            )
+        )
+
+        assert record.id in await refused(session, "read_graph")
+
+
 async def test_servers_that_learn_the_same_at_once_store_it_once(embedded: MemoryBackend, scope: Scope) -> None:
     async def learn() -> list[Any]:
         async with in_memory(embedded, scope) as session:
@@ -273,6 +331,40 @@ async def test_a_memory_file_is_imported_once_and_what_was_deleted_stays_deleted
     assert third["entities"] == [{**ADA, "observations": [*ADA["observations"], "is tall"]}]
 
 
+class Held:
+    """A backend that stores nothing until it is let go."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        self._backend = backend
+        self.is_free = threading.Event()
+        self.batches = 0
+
+    def batch(self, request: BatchRequest) -> BatchAnswer:
+        self.batches += 1
+        assert self.is_free.wait(30)
+        return self._backend.batch(request)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+async def test_a_long_import_goes_on_and_is_begun_once(embedded: MemoryBackend, scope: Scope, tmp_path: Path) -> None:
+    file = tmp_path / "memory.jsonl"
+    file.write_text(lines({"type": "entity", **ADA}))
+    held = Held(embedded)
+
+    async with in_memory(held, scope, memory_file=file, deadline_s=0.5) as session:
+        early = [await refused(session, "read_graph") for _ in range(2)]
+        held.is_free.set()
+        async with asyncio.timeout(20):
+            while (found := await session.call_tool("read_graph", {})).isError:
+                pass
+
+    assert all("still being imported" in one for one in early)
+    assert found.structuredContent == {"entities": [ADA], "relations": []}
+    assert held.batches == 1
+
+
 async def test_a_memory_file_that_is_not_there_is_an_empty_graph(
     embedded: MemoryBackend, scope: Scope, tmp_path: Path
 ) -> None:
@@ -287,6 +379,7 @@ async def test_a_memory_file_that_is_not_there_is_an_empty_graph(
         ('{"type": "entity", "name": "x"}', "line 2: entityType: Field required"),
         ('{"type": "thing"}', 'line 2: "type" is neither'),
         ("[1]", 'line 2: "type" is neither'),
+        ("9" * 5000, "line 2: it is not JSON"),
     ],
 )
 async def test_a_memory_file_with_a_broken_line_is_refused_whole(

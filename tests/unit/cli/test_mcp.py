@@ -111,6 +111,37 @@ def test_twice_changes_nothing_and_other_options_replace_the_entry(run: Run, hom
     assert after["autoApprove"] == ["t4dm_search"]
 
 
+def test_an_address_makes_way_for_the_command(run: Run, home: Path) -> None:
+    file = home / "mcp.json"
+    entry = {"type": "http", "url": "http://127.0.0.1:8765/mcp", "headers": {"a": "b"}, "disabled": False}
+    file.write_text(json.dumps({"mcpServers": {"t4dm": entry}}))
+
+    run("mcp", "install", "cursor", "--config", str(file), "--yes")
+
+    after = json.loads(file.read_text())["mcpServers"]["t4dm"]
+    assert set(after) == {"disabled", "command", "args"}
+
+
+def test_a_file_that_is_marked_as_read_only_is_left_alone(run: Run, home: Path) -> None:
+    file = home / "mcp.json"
+    file.write_text("{}")
+    file.chmod(0o444)
+
+    done = run("mcp", "install", "cursor", "--config", str(file), "--yes")
+
+    assert done.exit_code != 0
+    assert "is read-only" in done.err
+    assert list(home.iterdir()) == [file]
+
+
+def test_an_owner_that_was_not_filled_in_is_refused(run: Run, home: Path) -> None:
+    done = run("mcp", "install", "cursor", "--user", "", "--yes")
+
+    assert done.exit_code == 2
+    assert "user_id is empty" in done.err
+    assert list(home.iterdir()) == []
+
+
 def test_dry_run_shows_and_writes_nothing(run: Run, home: Path) -> None:
     done = run("mcp", "install", "cursor", "--dry-run")
 

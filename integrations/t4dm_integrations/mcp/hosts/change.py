@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from t4dm.sdk.errors import ConflictError, ValidationError
 from t4dm_integrations.mcp.hosts import jsonc
 from t4dm_integrations.mcp.hosts.known import Host
+
+_OF_ADDRESSES: Final = frozenset(("type", "url", "serverUrl", "httpUrl", "headers", "auth", "oauth"))
+_WRITABLE: Final = 0o222
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,14 @@ class Change:
         """Write it, and return the copy of what was there before.
 
         Raises:
-            ConflictError: The file has changed since it was read.
+            ConflictError: The file has changed since it was read, or is marked as read-only.
             OSError: It cannot be written; it is as before then.
         """
         target = Path(os.path.realpath(self.file))
         if _text(target) != self.before:
             raise ConflictError(f"{self.file} has changed meanwhile; look again", code="file_changed")
+        if self.before is not None and not target.stat().st_mode & _WRITABLE:
+            raise ConflictError(f"{self.file} is read-only; make it writable, then try again", code="file_read_only")
         target.parent.mkdir(parents=True, exist_ok=True)
         backup = None
         if self.before is not None:
@@ -74,8 +80,9 @@ def installation(host: Host, file: Path, name: str, command: str, arguments: Seq
         entry = host.entry(command, list(arguments))
         known = jsonc.value_at(before or "", path)
         if isinstance(known, dict):
-            # What a person has set beside it, for example which tools are allowed, stays.
-            entry = {**known, **entry}
+            # What a person has set beside it, for example which tools are allowed, stays; an address does not, nor
+            # what belongs to one: the host could not tell which of the two to use.
+            entry = {**{key: value for key, value in known.items() if key not in _OF_ADDRESSES}, **entry}
         after = before or "" if known == entry else jsonc.with_member(before or "", path, entry)
     return Change(file, before, after)
 

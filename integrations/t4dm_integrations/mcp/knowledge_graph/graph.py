@@ -18,7 +18,6 @@ from t4dm.sdk import models as m
 from t4dm.sdk._validation import as_validation_error
 from t4dm.sdk.errors import ConflictError, NotFoundError, ValidationError
 from t4dm_integrations.mcp.knowledge_graph import models as k
-from t4dm_integrations.mcp.knowledge_graph import records
 from t4dm_integrations.mcp.knowledge_graph.records import KEY, Shape
 from t4dm_integrations.mcp.scope import Scope
 
@@ -140,7 +139,8 @@ class KnowledgeGraph:
     def delete_entities(self, names: Sequence[str]) -> None:
         """Delete entities, their observations and their relations."""
         for part in _parts([without_private(name) for name in names]):
-            self._delete(m.DeleteRequest(filter=self._shape.where(self._about(part)), space=self._scope.space))
+            meant = self._shape.where(self._about(part))
+            self._delete(m.DeleteRequest(filter=meant, space=self._scope.space, **self._scope.owner_fields))
 
     def delete_observations(self, deletions: Sequence[k.Deletion]) -> None:
         """Delete single observations."""
@@ -171,15 +171,13 @@ class KnowledgeGraph:
         entities: dict[str, k.Entity] = {}
         relations: list[k.Relation] = []
         observations: list[tuple[str, str]] = []
-        for memory in memories:
-            kind = records.type_of(memory)
-            if kind == "entity":
-                entity = records.entity_of(memory)
-                entities[entity.name] = entity
-            elif kind == "relation":
-                relations.append(records.relation_of(memory))
-            else:
-                observations.append(records.observation_of(memory))
+        for told in map(self._shape.read, memories):
+            if isinstance(told, k.Entity):
+                entities[told.name] = told
+            elif isinstance(told, k.Relation):
+                relations.append(told)
+            elif told is not None:
+                observations.append((told.entity, told.text))
         for name, text in observations:
             if name in entities:
                 entities[name].observations.append(text)
@@ -195,7 +193,8 @@ class KnowledgeGraph:
         for part in _parts(list(dict.fromkeys(names))):
             ends = [m.Filter(field=f"{KEY}.{place}", op="in", value=list(part)) for place in ("from", "to")]
             for memory in self._memories(self._shape.where(m.Filter(or_=ends), types=("relation",))):
-                found[memory.id] = records.relation_of(memory)
+                if isinstance(told := self._shape.read(memory), k.Relation):
+                    found[memory.id] = told
         return list(found.values())
 
     def _edges(self, relations: Sequence[k.Relation]) -> list[g.EdgeIn]:
@@ -211,7 +210,12 @@ class KnowledgeGraph:
         cursor: str | None = None
         while True:
             request = m.ListRequest(
-                filter=where, order_by="insertion", limit=_PAGE, cursor=cursor, space=self._scope.space
+                filter=where,
+                order_by="insertion",
+                limit=_PAGE,
+                cursor=cursor,
+                space=self._scope.space,
+                **self._scope.owner_fields,
             )
             try:
                 page = self._backend.list(request)
@@ -228,7 +232,8 @@ class KnowledgeGraph:
         found: set[str] = set()
         for part in ids_in_requests(list(ids), name="ids"):
             with _unless_missing_space():
-                found |= {one.id for one in self._backend.get_many(m.GetRequest(ids=part, space=self._scope.space))}
+                there = self._backend.get_many(m.GetRequest(ids=part, space=self._scope.space))
+                found |= {one.id for one in self._scope.of_tools.visible(there)}
         return found
 
     def _store(self, new: Iterator[m.RecordIn]) -> None:

@@ -92,12 +92,12 @@ def parse(content: bytes, path: Path) -> tuple[list[k.Entity], list[k.Relation]]
                 relations.append(k.Relation.model_validate(item))
             else:
                 raise ValidationError('"type" is neither "entity" nor "relation"', code="invalid_line")
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise _wrong(path, number, f"it is not JSON ({error})") from None
         except pydantic.ValidationError as error:
             raise _wrong(path, number, sentence(error)) from None
         except ValidationError as error:
             raise _wrong(path, number, error.message) from None
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or a number of thousands of digits
+            raise _wrong(path, number, f"it is not JSON ({error})") from None
     return entities, relations
 
 

@@ -33,6 +33,13 @@ class Relation(_Arguments):
     relation_type: Text = Field(alias="relationType", description="What the one is to the other, in active voice.")
 
 
+class Observation(_Arguments):
+    """What is known of an entity, as it is stored."""
+
+    entity: Text
+    text: Text
+
+
 class Addition(_Arguments):
     entity_name: Text = Field(alias="entityName", description="Name of the entity that something is learnt of.")
     contents: list[Text] = Field(description="What is learnt, one statement each.")

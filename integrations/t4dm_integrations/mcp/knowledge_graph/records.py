@@ -7,7 +7,8 @@
 
 The records are the truth; links are made from them. Ids follow from what a record says, so that two servers that learn
 the same at once store it once. Everything is in the metadata under `knowledge_graph`; `graph` there names the owner,
-so that a graph holds exactly what its own scope has told it.
+so that a graph holds exactly what its own scope has told it. Others can write the same metadata, so a memory belongs to
+a graph only if its owner and its id, too, are what its value says.
 """
 
 from __future__ import annotations
@@ -16,16 +17,24 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Final, Literal, cast, get_args
+from contextlib import suppress
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from urllib.parse import urlencode
+
+import pydantic
 
 from t4dm.sdk import graph_models as g
 from t4dm.sdk import models as m
-from t4dm_integrations.mcp.knowledge_graph.models import Entity, Relation
+from t4dm.sdk.errors import ConflictError
+from t4dm_integrations.mcp.knowledge_graph.models import Entity, Observation, Relation
 from t4dm_integrations.mcp.scope import Scope
+
+Told: TypeAlias = Entity | Observation | Relation
 
 KEY: Final = "knowledge_graph"
 _KAPPA: Final = 0.85
 """What is told as knowledge counts as such: as in the entities view."""
+_TOLD: Final[dict[str, type[Told]]] = {"entity": Entity, "observation": Observation, "relation": Relation}
 _TYPES: Final = frozenset(get_args(g.EdgeType))
 
 
@@ -34,7 +43,7 @@ class Shape:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self.graph = "&".join(f"{column}={value}" for column, value in scope.columns)
+        self.graph = urlencode(scope.columns)
 
     def entity_id(self, name: str) -> str:
         return self._id("entity", name)
@@ -74,6 +83,33 @@ class Shape:
             own={"from": relation.source, "to": relation.target},
             value=told,
         )
+
+    def read(self, memory: m.Memory) -> Told | None:
+        """Return what a memory of this graph says; None for one that only looks like one.
+
+        Raises:
+            ConflictError: It was one, and its value has been changed.
+        """
+        kind = str(cast("dict[str, Any]", memory.metadata[KEY])["type"])
+        value = {**memory.value, "observations": []} if isinstance(memory.value, dict) else memory.value
+        told: Told | None = None
+        with suppress(pydantic.ValidationError):
+            told = _TOLD[kind].model_validate(value)
+        if told is not None and memory.id == self._id_of(told):
+            return told
+        if not memory.id.startswith("kg-"):
+            return None
+        raise ConflictError(
+            f"the memory {memory.id!r} is of this knowledge graph, but its value has been changed since, so the graph "
+            "cannot be read; restore or delete that memory",
+            code="broken_graph",
+            details={"id": memory.id},
+        )
+
+    def _id_of(self, told: Told) -> str:
+        if isinstance(told, Entity):
+            return self.entity_id(told.name)
+        return self.relation_id(told) if isinstance(told, Relation) else self.observation_id(told.entity, told.text)
 
     def part_of(self, name: str, text: str) -> g.EdgeIn:
         return g.EdgeIn(source=self.observation_id(name, text), target=self.entity_id(name), type="PART_OF")
@@ -119,27 +155,6 @@ class Shape:
             value=value,
             **self._scope.owner_fields,
         )
-
-
-def type_of(memory: m.Memory) -> str:
-    """Return which record of a graph a memory is."""
-    return str(cast("dict[str, Any]", memory.metadata[KEY])["type"])
-
-
-def entity_of(memory: m.Memory) -> Entity:
-    """Return an entity without its observations."""
-    value = cast("dict[str, str]", memory.value)
-    return Entity(name=value["name"], entity_type=value["entity_type"], observations=[])
-
-
-def observation_of(memory: m.Memory) -> tuple[str, str]:
-    """Return the name of the entity, and what is known of it."""
-    value = cast("dict[str, str]", memory.value)
-    return value["entity"], value["text"]
-
-
-def relation_of(memory: m.Memory) -> Relation:
-    return Relation.model_validate(memory.value)
 
 
 def edge_type(relation_type: str) -> g.EdgeType:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from t4dm.sdk._validation import as_validation_error
-from t4dm.sdk.errors import ValidationError
+from t4dm.sdk.errors import T4DMError, TransportError, ValidationError
 from t4dm_integrations.mcp.knowledge_graph import models as k
 from t4dm_integrations.mcp.knowledge_graph.graph import KnowledgeGraph
 from t4dm_integrations.mcp.knowledge_graph.jsonl import import_file
@@ -123,8 +123,7 @@ class KnowledgeGraphs:
     def __init__(self, reach: Reach, *, memory_file: Path | None = None) -> None:
         self._reach = reach
         self._memory_file = memory_file
-        self._import = asyncio.Lock()
-        self._imported: set[Scope] = set()
+        self._imports: dict[Scope, asyncio.Task[None]] = {}
 
     @property
     def listed(self) -> list[Json]:
@@ -185,22 +184,38 @@ class KnowledgeGraphs:
         return await self._reach(lambda backend: work(KnowledgeGraph(backend, scope)))
 
     async def _after_import(self, scope: Scope) -> None:
-        """Add the file's content, if there is one and it was not added before. Raises T4DMError."""
-        path = self._memory_file
-        if path is None or scope in self._imported:
+        """Add the file's content, if there is one and it was not added before.
+
+        Raises:
+            TransportError: It takes longer than a call may; it goes on, and the next call waits for the same.
+            T4DMError: It failed; the next call tries again.
+        """
+        if self._memory_file is None:
             return
-        async with self._import:
-            if scope in self._imported:
-                return
-            try:
-                await self._reach(lambda backend: import_file(backend, scope, path, again=False))
-            except FileNotFoundError:
-                pass  # the reference server, too, begins with an empty graph then
-            except OSError as error:
-                raise ValidationError(
-                    f"MEMORY_FILE_PATH: {path} cannot be read: {error.strerror or error}", code="file_error"
-                ) from error
-            self._imported.add(scope)
+        under_way = self._imports.get(scope)
+        if under_way is None:
+            under_way = self._imports[scope] = asyncio.create_task(self._added(scope, self._memory_file))
+        try:
+            async with asyncio.timeout(self._reach.deadline_s):
+                await asyncio.shield(under_way)
+        except TimeoutError:
+            raise TransportError(
+                f"{self._memory_file} is still being imported, which goes on; nothing else was done. Call again soon",
+                code="deadline_exceeded",
+            ) from None
+        except T4DMError:
+            self._imports.pop(scope, None)
+            raise
+
+    async def _added(self, scope: Scope, path: Path) -> None:
+        try:
+            await self._reach.at_leisure(lambda backend: import_file(backend, scope, path, again=False))
+        except FileNotFoundError:
+            pass  # the reference server, too, begins with an empty graph then
+        except OSError as error:
+            raise ValidationError(
+                f"MEMORY_FILE_PATH: {path} cannot be read: {error.strerror or error}", code="file_error"
+            ) from error
 
 
 def _text(value: Any) -> str:

@@ -23,8 +23,18 @@ def test_flags_win_over_the_environment() -> None:
     assert scope == Scope("env", (("user_id", "flag"),), "knowledge-graph")
 
 
-def test_empty_values_are_as_good_as_none() -> None:
-    assert scope_of({"user_id": "", "space": None}) == Scope()
+def test_an_owner_that_was_not_filled_in_is_not_everybody() -> None:
+    for given in ({"user_id": ""}, [("user_id", "")]):
+        with pytest.raises(ValidationError, match="user_id is empty"):
+            scope_of(given)
+    with pytest.raises(ValidationError, match="user_id is empty"):
+        options_of({"user_id": ""}, {"T4DM_USER_ID": "ada"})
+
+    assert options_of({"user_id": None}, {"T4DM_USER_ID": ""}).scope == Scope() == scope_of({"space": None})
+
+
+def test_a_data_directory_may_be_in_the_home_directory() -> None:
+    assert options_of({"storage_path": "~/memories"}, {}).storage_path == Path.home() / "memories"
 
 
 def test_two_scopes_of_the_same_columns_are_one() -> None:

@@ -47,13 +47,21 @@ test-frameworks: $(VENV)/.test ## Run each framework's tests with that extra alo
 	$(BIN)/python -m tests.contract.frameworks.matrix $(NAMES)
 
 CLIENTS := $(abspath $(VENV))/clients
-test-clients: $(VENV)/.test ## Run other people's clients, of every promised version, against a real daemon
-	$(PIP) --quiet --editable ".[daemon,clients-test]"
+test-clients: $(VENV)/.test ## Run other people's clients, of every promised version, against a real daemon (needs npm)
+	$(PIP) --quiet --editable ".[daemon,mcp,clients-test]"
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(CLIENTS)/mem0-1 "mem0ai==1.0.11"
 	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(CLIENTS)/mem0-0 "mem0ai==0.1.118"
-	npm install --silent --no-audit --no-fund --legacy-peer-deps --prefix $(CLIENTS)/npm mem0ai@3.3.1
-	T4DM_MEM0_1=$(CLIENTS)/mem0-1 T4DM_MEM0_0=$(CLIENTS)/mem0-0 T4DM_NPM=$(CLIENTS)/npm \
-		$(BIN)/python -m pytest tests/contract/clients $(ARGS)
+	$(BIN)/python -m pip install --quiet --upgrade --target $(CLIENTS)/mcp-2 "mcp>=2.3,<3"
+	$(BIN)/python -m venv $(CLIENTS)/openai-3
+	$(CLIENTS)/openai-3/bin/python -m pip install --quiet "openai>=3,<4"
+	npm install --silent --no-audit --no-fund --legacy-peer-deps --prefix $(CLIENTS)/npm mem0ai@3.3.1 node@22 \
+		@modelcontextprotocol/inspector@0.15.0 @modelcontextprotocol/conformance@0.1.16 \
+		@modelcontextprotocol/server-memory@2026.8.31
+	T4DM_MEM0_1=$(CLIENTS)/mem0-1 T4DM_MEM0_0=$(CLIENTS)/mem0-0 T4DM_NPM=$(CLIENTS)/npm T4DM_MCP2=$(CLIENTS)/mcp-2 \
+		T4DM_NODE22=$(CLIENTS)/npm/node_modules/.bin/node \
+		T4DM_TEST_OPENAI_PYTHON=$(CLIENTS)/openai-3/bin/python \
+		$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "" \
+		tests/contract/clients tests/contract/openai_api tests/contract/mcp_server $(ARGS)
 
 record: $(VENV)/.test ## Record anew what adapters and daemon say to each other (NAMES: some of them)
 	$(BIN)/python -m tests.contract.frameworks.recorded $(NAMES)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import pydantic
 import pytest
 
 from t4dm.sdk import T4DMClient
@@ -395,11 +397,65 @@ def test_an_add_can_be_asked_for_afterwards(http: httpx.Client) -> None:
     assert http.get(f"/v1/event/{added['event_id']}/").json()["results"] == []
 
 
+class _Exported(pydantic.BaseModel):
+    id: str
+    content: str
+    categories: list[str] = []
+
+
+class _Export(pydantic.BaseModel):
+    notes: list[_Exported]
+    memories: list[str] | None = None
+    count: int
+
+
+def test_an_export_fills_a_schema_with_what_memories_have_now(http: httpx.Client) -> None:
+    mine = {"filters": {"user_id": "exporting"}}
+    for text in ("Tea at four.", "Rowing at six."):
+        http.post("/v3/memories/add/", json={"messages": text, "user_id": "exporting", "infer": False})
+    schema = json.dumps(_Export.model_json_schema())
+
+    created = http.post("/v1/exports/", json={"schema": schema, **mine}).json()
+    by_id = http.post("/v1/exports/get/", json={"memory_export_id": created["id"]}).json()
+    latest = http.post("/v1/exports/get/", json=mine).json()
+    http.delete(f"/v1/memories/{by_id['notes'][0]['id']}/").raise_for_status()
+    afterwards = http.post("/v1/exports/get/", json=mine).json()
+
+    assert _Export.model_validate(by_id).count == 2
+    assert [one["content"] for one in by_id["notes"]] == by_id["memories"] == ["Rowing at six.", "Tea at four."]
+    assert latest == by_id
+    assert (afterwards["count"], afterwards["memories"]) == (1, ["Tea at four."])
+
+
+@pytest.mark.parametrize(
+    ("schema", "status", "said"),
+    [
+        ({"properties": {"mood": {"type": "string"}}}, 501, "'mood'"),
+        ({"properties": {"notes": {"type": "array", "items": {"$ref": "#/$defs/no"}}}}, 501, "'notes'"),
+        ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "properties": {"x": {"$ref": "#/$defs/a"}}}, 501, "'x'"),
+        ("{}", 501, "language model"),
+        ("{", 400, "not JSON"),
+        ([], 400, "not an object"),
+        (None, 400, "not an object"),
+    ],
+)
+def test_an_export_that_memories_cannot_fill_is_refused(
+    http: httpx.Client, schema: object, status: int, said: str
+) -> None:
+    refused = http.post("/v1/exports/", json={"schema": schema, "filters": {"user_id": "exporting"}})
+
+    assert refused.status_code == status
+    assert said in refused.json()["detail"]
+
+
+def test_an_export_that_nobody_asked_for_is_not_found(http: httpx.Client) -> None:
+    for body in ({"memory_export_id": "none"}, {"filters": {"user_id": "never"}}):
+        assert http.post("/v1/exports/get/", json=body).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/exports/"),
-        ("POST", "/v1/exports/get/"),
         ("POST", "/v1/summary/"),
         ("GET", "/v2/profiles/settings/"),
         ("GET", "/v2/entities/user/alice/profile/"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
@@ -120,8 +120,11 @@ class FeedbackBody(Body):
     feedback_reason: str | None = None
 
 
-class ExportBody(Owned):
-    schema_: Any = Field(default=None, alias="schema")
+class ExportBody(ListBody):
+    """Which memories, and for a new export the form that they are to take."""
+
+    schema_: JsonValue = Field(default=None, alias="schema", description="A JSON Schema, or its text.")
+    memory_export_id: str | None = Field(default=None, description="An export that was asked for before.")
 
 
 class ListQuery(BaseModel):

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from t4dm._backend import MemoryBackend
 from t4dm.sdk.errors import NotFoundError
 from t4dm_compat.call import Call
-from t4dm_compat.mem0 import adding, events, memories, selections
+from t4dm_compat.mem0 import adding, events, exports, memories, selections
 from t4dm_compat.mem0.bodies import (
     AddBody,
     BatchDeleteBody,
     BatchUpdateBody,
     DeleteOneQuery,
     DeleteQuery,
+    ExportBody,
     FeedbackBody,
     ListBody,
     ListQuery,
@@ -44,6 +45,7 @@ def add_routes(routes: APIRouter, call: Call) -> None:
     _add_reading(routes, call)
     _add_changing(routes, call)
     _add_entities(routes, call)
+    _add_exports(routes, call)
 
 
 def _add_adding(routes: APIRouter, call: Call) -> None:
@@ -232,3 +234,19 @@ async def refuse_body(request: Request) -> None:
     """Raise ValidationError for a deletion that says something in its body: it would be overlooked."""
     if (await request.body()).strip() not in (b"", b"{}", b"null"):
         raise wrong("a deletion says what it means in its path and query string, not in a body; nothing was deleted")
+
+
+def _add_exports(routes: APIRouter, call: Call) -> None:
+    known = exports.Exports()
+
+    @both(routes, "POST", "/v1/exports/", summary="Ask for an export")
+    async def create(body: ExportBody) -> Response:
+        """Keep what is asked. A schema that needs a language model is 501."""
+        export_id = known.create(body)
+        return await call(lambda _: answer({"message": "The export can be fetched.", "id": export_id}))
+
+    @both(routes, "POST", "/v1/exports/get/", summary="Fetch an export")
+    async def fetch(body: ExportBody) -> Response:
+        """Return the export of an id, or the latest with the same filters, filled with what the memories are now."""
+        export = known.find(body)
+        return await call(lambda backend: answer(exports.fill(backend, export)))

@@ -8,11 +8,9 @@ from typing import Any, Final, NoReturn
 from fastapi import APIRouter
 
 from t4dm_compat.mem0 import refusals
+from t4dm_compat.mem0.exports import NEEDS_A_MODEL
 
-_EXPORT: Final = (
-    "filling a schema needs a language model, which is not loaded; get_all() pages through the same memories, "
-    "and GET /api/v1/export gives all of them as JSON lines"
-)
+_SUMMARY: Final = NEEDS_A_MODEL.replace("filling a schema needs", "a summary needs")
 _PROFILE: Final = (
     "profiles are written by a language model, which is not loaded; search() with filters={'user_id': …} and "
     "categories=['name', 'preference', 'place', 'relation', 'plan'] finds what rules noted of a user"
@@ -28,9 +26,7 @@ _CONFIGURE: Final = (
     "daemon's settings"
 )
 _UNSERVED: Final = {
-    "/v1/exports": _EXPORT,
-    "/v1/exports/get": _EXPORT,
-    "/v1/summary": f"summaries are written by a language model, which is not loaded; {_EXPORT.partition('; ')[2]}",
+    "/v1/summary": _SUMMARY,
     "/v2/profiles/{rest:path}": _PROFILE,
     "/v2/entities/{entity_type}/{name}/profile": _PROFILE,
     "/api/v1/orgs/{rest:path}": _PROJECT,

@@ -69,6 +69,7 @@ class AsyncMemoryBackend(AsyncViewBackend, Protocol):
     async def ops(self, request: o.OpsRequest, *, idempotency_key: str | None = None) -> o.OpsAnswer: ...
 
     async def namespaces(self, request: n.NamespacesRequest | None = None) -> n.NamespaceList: ...
+    async def owners(self, request: n.OwnersRequest | None = None) -> n.OwnerList: ...
 
     async def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]: ...
 
@@ -226,6 +227,9 @@ class InThread(ViewsInThread):
 
     async def namespaces(self, request: n.NamespacesRequest | None = None) -> n.NamespaceList:
         return await asyncio.to_thread(lambda: self._opened().namespaces(request))
+
+    async def owners(self, request: n.OwnersRequest | None = None) -> n.OwnerList:
+        return await asyncio.to_thread(lambda: self._opened().owners(request))
 
     async def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
         return await asyncio.to_thread(lambda: self._opened().categories(request))

@@ -105,6 +105,10 @@ class MemoryBackend(ViewBackend, Protocol):
         """Return the namespaces that hold memories, in the order of their labels, with what they hold."""
         ...
 
+    def owners(self, request: n.OwnersRequest | None = None) -> n.OwnerList:
+        """Return the users, agents, apps, runs and sessions that have memories, and how many."""
+        ...
+
     def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
         """Return how many memories have each category, most first."""
         ...

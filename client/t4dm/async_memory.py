@@ -105,6 +105,16 @@ class AsyncT4DM:
         """What carries the calls out: a `AsyncT4DMClient`, or the service in this process."""
         return self._backend
 
+    @property
+    def space(self) -> str:
+        """Where memories live, unless a call says otherwise."""
+        return self._defaults.space
+
+    @property
+    def owner(self) -> Mapping[str, str]:
+        """The owner columns given at construction: whose memories these are."""
+        return dict(self._defaults.owner)
+
     async def add(
         self,
         content: str,

@@ -103,6 +103,16 @@ class T4DM:
         """What carries the calls out: a `T4DMClient`, or the service in this process."""
         return self._backend
 
+    @property
+    def space(self) -> str:
+        """Where memories live, unless a call says otherwise."""
+        return self._defaults.space
+
+    @property
+    def owner(self) -> Mapping[str, str]:
+        """The owner columns given at construction: whose memories these are."""
+        return dict(self._defaults.owner)
+
     def add(
         self,
         content: str,

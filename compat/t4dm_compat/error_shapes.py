@@ -32,6 +32,16 @@ def error_body(path: str, status: int, code: str, message: str, details: Mapping
     return {"error": {"code": code, "message": message, "details": dict(details)}}
 
 
+def field_name(path: str, field: str) -> str:
+    """Return a field as the clients at a path know it: only T4DM's own say that it stands in the body."""
+    return field.removeprefix("body.") if _OPENAI.match(path) or _MEM0.match(path) else field
+
+
+def error_status(path: str, status: int) -> int:
+    """Return the status with which an error is answered at a path: OpenAI knows no 422, only 400."""
+    return 400 if status == 422 and _OPENAI.match(path) else status
+
+
 def _param(details: Mapping[str, Any]) -> str | None:
     """Return the first field that was wrong, as OpenAI names it: without the `body` before it."""
     errors = details.get("errors")

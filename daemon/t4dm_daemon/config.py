@@ -21,6 +21,12 @@ from t4dm_daemon.storage.t4dx.analysis import languages
 CLIENT_VARIABLES = frozenset(("T4DM_URL", "T4DM_API_KEY"))
 """Variables of the client, which share the prefix."""
 
+MCP_VARIABLES = frozenset(
+    f"T4DM_{name}"
+    for name in ("SPACE", "USER_ID", "AGENT_ID", "APP_ID", "RUN_ID", "SESSION_ID", "MCP_PROFILE", "MCP_DEADLINE_S")
+)
+"""Variables of `t4dm mcp`, which share it, too."""
+
 
 class StorageSettings(BaseModel):
     """The T4DX engine."""
@@ -183,7 +189,7 @@ class Settings(BaseSettings):
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return a sentence for every `T4DM_*` variable that names no setting, with the nearest that does."""
-    known = {f"T4DM_{name}".upper() for name, _, _ in describe()} | CLIENT_VARIABLES
+    known = {f"T4DM_{name}".upper() for name, _, _ in describe()} | CLIENT_VARIABLES | MCP_VARIABLES
     groups = tuple(
         f"T4DM_{name.upper()}" for name, field in Settings.model_fields.items() if _is_group(field.annotation)
     )

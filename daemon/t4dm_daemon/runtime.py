@@ -31,6 +31,7 @@ from t4dm_daemon.core.errors import BusyError, DaemonError, EmbeddingError, Stor
 from t4dm_daemon.embedding.cache import VectorCache
 from t4dm_daemon.embedding.factory import make_embedder
 from t4dm_daemon.embedding.queue import EmbeddingQueue
+from t4dm_daemon.embedding.served import ServedEmbedder
 from t4dm_daemon.memory.backend import ServiceBackend, raise_for_caller
 from t4dm_daemon.memory.feedback import FeedbackLog
 from t4dm_daemon.memory.graph import GraphService
@@ -93,6 +94,7 @@ class Runtime:
         self._namespaces: NamespaceService | None = None
         self._ops: OpsService | None = None
         self._maintenance: Maintenance | None = None
+        self._embedder: ServedEmbedder | None = None
         self._views: Views | None = None
         self._is_closing = False
         self._close_lock = threading.Lock()
@@ -160,6 +162,9 @@ class Runtime:
                 abstain_below=settings.search.abstain_below,
                 actor_fields=tuple(settings.search.actor_fields),
             ),
+        )
+        self._embedder = ServedEmbedder(
+            queue, deadline_s=settings.server.deadline_s, bulk_deadline_s=settings.server.bulk_deadline_s
         )
         self._ops = OpsService(self._service, self._namespaces)
         self._views = Views(
@@ -283,6 +288,11 @@ class Runtime:
         """Episodes, entities and procedures. Raises BusyError until it is ready and once it is stopping."""
         return self._when_ready(self._views)
 
+    @property
+    def embedder(self) -> ServedEmbedder:
+        """What texts are embedded with. Raises BusyError until it is ready and once it is stopping."""
+        return self._when_ready(self._embedder)
+
     def _when_ready(self, part: T | None) -> T:
         if part is None or self._phase != "ready":
             hint = {"failed": f"the daemon failed to start: {self._reason}", "stopping": "the daemon is stopping"}
@@ -304,6 +314,18 @@ class Runtime:
             error=queue.error,
         )
 
+    @property
+    def language_state(self) -> Literal["absent"]:
+        """Whether there is a language model: this version has none."""
+        return "absent"
+
+    def model_states(self) -> dict[str, m.ModelState]:
+        """Return the state of every model, by what it is for."""
+        return {
+            "embedder": self.model_state(),
+            "language": m.ModelState(name="none", state=self.language_state),
+        }
+
     def health(self) -> m.Health:
         return m.Health(status="ok", instance_id=self.instance_id, pid=os.getpid(), uptime_s=self.uptime_s)
 
@@ -316,7 +338,7 @@ class Runtime:
             ready=self._phase == "ready",
             phase=self._phase,
             reason=self._reason,
-            models={"embedder": self.model_state()},
+            models=self.model_states(),
         )
 
     def report(self) -> m.HealthReport:
@@ -360,7 +382,7 @@ class Runtime:
             memory_bytes=sum(one.memory_bytes for one in spaces) + own.get("memory_bytes", 0),
             messages=messages,
             spaces=spaces,
-            models={"embedder": self.model_state()},
+            models=self.model_states(),
             embedding_cache={} if queue is None else dataclasses.asdict(queue.cache.stats()),
         )
 

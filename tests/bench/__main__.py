@@ -1,7 +1,7 @@
 """Run benchmarks.
 
 python -m tests.bench                     the store, the daemon and the embedder
-python -m tests.bench store|blocking|indexes|http|hybrid|embedding|recall|peers|quality|langchain [options]
+python -m tests.bench store|blocking|indexes|http|hybrid|embedding|recall|peers|quality|langchain|mcp [options]
 """
 
 from __future__ import annotations
@@ -12,7 +12,18 @@ import sys
 BENCHES = {
     **{
         name: f"tests.bench.bench_{name}"
-        for name in ("store", "blocking", "indexes", "peers", "http", "hybrid", "embedding", "recall", "langchain")
+        for name in (
+            "store",
+            "blocking",
+            "indexes",
+            "peers",
+            "http",
+            "hybrid",
+            "embedding",
+            "recall",
+            "langchain",
+            "mcp",
+        )
     },
     "quality": "tests.bench.quality.command",
 }

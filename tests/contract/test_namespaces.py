@@ -135,3 +135,44 @@ def test_a_space_that_does_not_exist_is_not_found(backend: MemoryBackend, space:
 def test_what_makes_no_sense_is_refused_before_it_travels(given: dict[str, Any]) -> None:
     with pytest.raises(pydantic.ValidationError):
         n.NamespacesRequest.model_validate(given)
+
+
+def test_owners_are_listed_by_column_with_what_they_have(backend: MemoryBackend, space: str) -> None:
+    backend.create_space(space)
+    assert backend.owners(n.OwnersRequest(space=space)) == n.OwnerList(results=[], total=0)
+    _store(backend, space, "a", "b", user_id="ü", run_id="r/1")
+    _store(backend, space, "c", user_id="ada", created_at=LONG_AGO)
+    _store(backend, space, "d", user_id="ada", expires_at=LONG_AGO, created_at=LONG_AGO)
+    _store(backend, space, "e")
+
+    found = backend.owners(n.OwnersRequest(space=space))
+
+    assert [(one.column, one.id, one.count) for one in found.results] == [
+        ("user_id", "ada", 1),
+        ("user_id", "ü", 2),
+        ("run_id", "r/1", 2),
+    ]
+    assert found.total == 3
+    assert found.results[0].oldest == found.results[0].newest == LONG_AGO
+    assert found.results[1].oldest > LONG_AGO
+    assert found.results[1].updated >= found.results[1].newest
+
+
+def test_owners_can_be_paged_narrowed_to_columns_and_counted_with_the_expired(
+    backend: MemoryBackend, space: str
+) -> None:
+    _store(backend, space, "a", user_id="ada", agent_id="helper", session_id="s")
+    _store(backend, space, "b", user_id="ada", expires_at=LONG_AGO, created_at=LONG_AGO)
+
+    def names(**given: Any) -> list[tuple[str, int]]:
+        found = backend.owners(n.OwnersRequest(space=space, **given))
+        return [(one.id, one.count) for one in found.results]
+
+    assert names(show_expired=True) == [("ada", 2), ("helper", 1), ("s", 1)]
+    assert names(columns=["session_id", "agent_id"]) == [("helper", 1), ("s", 1)]
+    assert names(limit=1, offset=1) == [("helper", 1)]
+    assert names(offset=9) == []
+    with pytest.raises(NotFoundError):
+        backend.owners(n.OwnersRequest(space="no such space"))
+    with pytest.raises(pydantic.ValidationError):
+        n.OwnersRequest.model_validate({"columns": ["owner"]})

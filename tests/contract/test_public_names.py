@@ -80,6 +80,9 @@ PROMISED = {
         "NotFoundError",
         "OpsAnswer",
         "OpsRequest",
+        "OwnerInfo",
+        "OwnerList",
+        "OwnersRequest",
         "OutcomeRequest",
         "Owner",
         "PathRequest",
@@ -144,6 +147,14 @@ PROMISED = {
         "VersionInfo",
     ],
     "t4dm.storage.t4dx": ["T4DXEngine"],
+    "t4dm.tools": [
+        "TOOL_NAMES",
+        "anthropic_tools",
+        "arun_tool_call",
+        "openai_responses_tools",
+        "openai_tools",
+        "run_tool_call",
+    ],
 }
 
 
@@ -152,7 +163,7 @@ def test_a_promised_name_is_there(module: str, name: str) -> None:
     assert hasattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk"])
+@pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk", "t4dm.tools"])
 def test_all_holds_the_promised_names_and_no_others(module: str) -> None:
     assert sorted(importlib.import_module(module).__all__) == sorted(PROMISED[module])
 
@@ -172,6 +183,7 @@ ADAPTERS = {
     "llamaindex": ("llama_index", ["T4DMMemoryBlock", "T4DMVectorStore"]),
     "autogen": ("autogen_core", ["T4DMAutoGenMemory"]),
     "crewai": ("crewai", ["T4DMCrewMemory", "T4DMStorage", "install"]),
+    "anthropic": ("anthropic", ["AsyncT4DMMemoryTool", "T4DMMemoryTool"]),
 }
 
 
@@ -189,6 +201,22 @@ def test_adapters_have_their_promised_names_and_a_missing_framework_names_its_ex
         assert done.stdout.strip() == "True", done.stderr
     else:
         assert f"pip install 't4dm[{extra}]'" in done.stderr
+
+
+def test_the_mcp_server_runs_as_a_module_and_names_its_extra_where_it_is_missing() -> None:
+    program = "import sys; sys.modules['mcp'] = None; from t4dm.mcp.server import main; sys.exit(main([]))"
+
+    helped = _run("-m", "t4dm.mcp.server", "--help")
+    refused = _run("-c", program)
+
+    assert "MCP host" in helped.stdout
+    assert refused.returncode == 1
+    assert "pip install 't4dm[mcp]'" in refused.stderr
+    assert refused.stdout == ""
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("module", ["t4dm", "t4dm.sdk"])

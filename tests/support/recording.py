@@ -29,10 +29,11 @@ RECORDINGS: Final = Path(__file__).parents[1] / "contract" / "recordings"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?|(?<=- \[)\d{4}-\d\d-\d\d(?=, )")
 """Times, and the date in a line of a context block."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ADDRESS: Final = re.compile(r"http://127\.0\.0\.1:\d+")
 _NAMED: Final = re.compile(f"{_TIME.pattern}|{_UUID.pattern}")
 """What requests may repeat of earlier answers: names that the daemon gave, and times at which it did something."""
-_VOLATILE: Final = frozenset({"took_ms", "access_count", "last_accessed"})
-"""Durations; and uses, which are counted within about a second of a search."""
+_VOLATILE: Final = frozenset({"took_ms", "access_count", "last_accessed", "created"})
+"""Durations; uses, which are counted within about a second of a search; and when a model was loaded."""
 _CURSOR: Final = "cursor"
 """Where a page ended: opaque, and made of times."""
 _TOLERANCE: Final = 1e-4
@@ -40,6 +41,10 @@ _TOLERANCE: Final = 1e-4
 
 Play = Callable[[str], Any]
 """A scenario: given the address of a daemon, use an adapter and return what came of it, as plain JSON."""
+
+
+Send = Callable[[httpx.Client, str, str, Any], tuple[int, Any]]
+"""Send one request (method, target, body) and return status and answer."""
 
 
 @dataclass
@@ -100,23 +105,30 @@ def replay(play: Play, recording: Recording) -> tuple[Any, list[Exchange]]:
     return outcome, found
 
 
-def resend(recording: Recording, url: str) -> list[Exchange]:
-    """Send the recorded requests to a real daemon, with the names that it gives for those that it gave then."""
+def resend(recording: Recording, url: str, send: Send | None = None) -> list[Exchange]:
+    """Send the recorded requests to a real daemon, with the names that it gives for those that it gave then.
+
+    Args:
+        recording: The requests.
+        url: Where the daemon is.
+        send: Sends one request and returns status and answer; as JSON when absent.
+    """
     found: list[Exchange] = []
     names: dict[str, str] = {}
     with httpx.Client(base_url=url, trust_env=False) as http:
         for one in recording.exchanges:
-            request = _renamed(one.request, names)
-            response = http.request(
-                one.method,
-                _renamed(one.target, names),
-                json=request if request is not None else None,
-                headers={"Accept": "application/json"},
+            status, answer = (send or _send)(
+                http, one.method, _renamed(one.target, names), _renamed(one.request, names)
             )
-            answer = decode_any(response) if response.content else None
             _learn(one.answer, answer, names)
-            found.append(Exchange(one.method, one.target, one.request, response.status_code, answer))
+            found.append(Exchange(one.method, one.target, one.request, status, answer))
     return found
+
+
+def _send(http: httpx.Client, method: str, target: str, request: Any) -> tuple[int, Any]:
+    body = request if request is not None else None
+    response = http.request(method, target, json=body, headers={"Accept": "application/json"})
+    return response.status_code, decode_any(response) if response.content else None
 
 
 def same(found: Any, expected: Any) -> bool:
@@ -147,7 +159,9 @@ def steady(value: Any) -> Any:
             return {walk(key): "<volatile>" if is_volatile(key, part[key]) else walk(part[key]) for key in sorted(part)}
         if isinstance(part, list):
             return [walk(one) for one in part]
-        return _UUID.sub(name, _TIME.sub("<time>", part)) if isinstance(part, str) else part
+        if not isinstance(part, str):
+            return part
+        return _UUID.sub(name, _TIME.sub("<time>", _ADDRESS.sub("<daemon>", part)))
 
     return walk(value)
 

@@ -82,6 +82,9 @@ if TYPE_CHECKING:
         NamespaceInfo,
         NamespaceList,
         NamespacesRequest,
+        OwnerInfo,
+        OwnerList,
+        OwnersRequest,
     )
     from t4dm.sdk.ops_models import (
         DeleteOp,
@@ -217,6 +220,9 @@ __all__ = [
     "OpsRequest",
     "OutcomeRequest",
     "Owner",
+    "OwnerInfo",
+    "OwnerList",
+    "OwnersRequest",
     "PathRequest",
     "PermissionDeniedError",
     "Problem",
@@ -293,7 +299,15 @@ _GRAPH = (
     "TraverseRequest",
     "UnlinkRequest",
 )
-_NAMESPACES = ("CategoriesRequest", "NamespaceInfo", "NamespaceList", "NamespacesRequest")
+_NAMESPACES = (
+    "CategoriesRequest",
+    "NamespaceInfo",
+    "NamespaceList",
+    "NamespacesRequest",
+    "OwnerInfo",
+    "OwnerList",
+    "OwnersRequest",
+)
 _OPS = (
     "DeleteOp",
     "DeleteResult",

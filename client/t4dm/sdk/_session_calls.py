@@ -33,6 +33,11 @@ def namespaces(request: n.NamespacesRequest | None) -> Call[n.NamespaceList]:
     return Call("GET", "/api/v1/namespaces", answer_as(n.NamespaceList), params=params, is_repeatable=True)
 
 
+def owners(request: n.OwnersRequest | None) -> Call[n.OwnerList]:
+    params = _params(request or n.OwnersRequest())
+    return Call("GET", "/api/v1/owners", answer_as(n.OwnerList), params=params, is_repeatable=True)
+
+
 def categories(request: n.CategoriesRequest | None) -> Call[dict[str, int]]:
     return Call(
         "GET",

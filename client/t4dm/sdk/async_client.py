@@ -190,6 +190,10 @@ class AsyncT4DMClient(AsyncViewClient, BaseClient):
         """Return the namespaces that hold memories, in the order of their labels, with what they hold."""
         return await self._run(session_calls.namespaces(request))
 
+    async def owners(self, request: n.OwnersRequest | None = None) -> n.OwnerList:
+        """Return the users, agents, apps, runs and sessions that have memories, and how many."""
+        return await self._run(session_calls.owners(request))
+
     async def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
         """Return how many memories have each category, most first."""
         return await self._run(session_calls.categories(request))

@@ -185,6 +185,10 @@ class T4DMClient(ViewClient, BaseClient):
         """Return the namespaces that hold memories, in the order of their labels, with what they hold."""
         return self._run(session_calls.namespaces(request))
 
+    def owners(self, request: n.OwnersRequest | None = None) -> n.OwnerList:
+        """Return the users, agents, apps, runs and sessions that have memories, and how many."""
+        return self._run(session_calls.owners(request))
+
     def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
         """Return how many memories have each category, most first."""
         return self._run(session_calls.categories(request))

@@ -512,7 +512,9 @@ class SpaceList(Answer):
 
 class ModelState(Answer):
     name: str
-    state: Literal["loading", "ready", "failed"]
+    state: Literal["loading", "ready", "failed", "absent"] = Field(
+        description="absent: this daemon has no such model, and needs none for what it does."
+    )
     dimension: int | None = None
     error: str | None = None
 

@@ -1,12 +1,12 @@
-"""The wire models of what there is in a space: its namespaces and its categories, with counts."""
+"""The wire models of what there is in a space: its namespaces, categories and owners, with counts."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from t4dm.sdk.model_bases import Answer
+from t4dm.sdk.model_bases import Answer, Request
 from t4dm.sdk.models import Owner
 from t4dm.sdk.wire_types import MAX_LIMIT, Kind, Label, SpaceName, Time
 
@@ -16,6 +16,10 @@ __all__ = [
     "NamespaceInfo",
     "NamespaceList",
     "NamespacesRequest",
+    "OwnerColumn",
+    "OwnerInfo",
+    "OwnerList",
+    "OwnersRequest",
 ]
 
 _MAX_DEPTH = 32
@@ -69,3 +73,34 @@ class CategoriesRequest(Owner):
 
 class CategoryCounts(Answer):
     categories: dict[str, int] = Field(description="How many memories have each category, most first.")
+
+
+OwnerColumn = Literal["user_id", "agent_id", "app_id", "run_id", "session_id"]
+
+
+class OwnersRequest(Request):
+    """Whose memories there are. (Numbers and booleans come from a query string, so their texts are read, too.)"""
+
+    space: SpaceName = "default"
+    columns: list[OwnerColumn] | None = Field(default=None, max_length=5, description="Only these; all when absent.")
+    show_expired: bool = Field(default=False, description="Count what has expired, too.")
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 100
+    offset: Annotated[int, Field(ge=0, le=_MAX_OFFSET)] = 0
+
+
+class OwnerInfo(Answer):
+    """One value of an owner's column, and the memories that have it."""
+
+    column: OwnerColumn
+    id: str
+    count: int
+    oldest: Time = Field(description="`created_at` of the oldest memory.")
+    newest: Time
+    updated: Time = Field(description="`updated_at` of what was changed last.")
+
+
+class OwnerList(Answer):
+    """Owners by column, in the order of their ids."""
+
+    results: list[OwnerInfo]
+    total: int = Field(description="How many match altogether.")

@@ -6,15 +6,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from t4dm._backend import MemoryBackend
 from t4dm._version import __version__
+from t4dm_compat import mem0
+from t4dm_compat.call import Call
+from t4dm_compat.openai import openai_router
 from t4dm_daemon.api import docs_page, errors
-from t4dm_daemon.api.deps import Doors
+from t4dm_daemon.api.codec import StrictRoute
+from t4dm_daemon.api.deps import Doors, doors
 from t4dm_daemon.api.guard import Guard
+from t4dm_daemon.api.mcp import PATHS, McpDoor
 from t4dm_daemon.api.routes import (
     admin,
     context,
@@ -41,6 +49,7 @@ Bodies are JSON or `application/msgpack`; ask for msgpack answers with `Accept`.
 numbers or base64 of little-endian float32; in msgpack they may be raw bytes. Times are RFC 3339; without a zone
 they are UTC. Every failure has one shape, and its `code` never changes meaning."""
 _BULK_WORKERS: Final = 4
+T = TypeVar("T")
 
 
 def create_app(
@@ -63,6 +72,7 @@ def create_app(
             quick=Lane("quick", workers=server.workers, max_waiting=server.max_waiting, deadline_s=server.deadline_s),
             bulk=Lane("bulk", workers=_BULK_WORKERS, max_waiting=server.max_waiting, deadline_s=server.bulk_deadline_s),
         )
+        app.state.mcp = McpDoor(app.state.doors.call, max_body_bytes=server.max_body_bytes)
         await _answer_once(app)
         claimed = asyncio.Event()
         starting = asyncio.create_task(_start(runtime, owner, on_failure, claimed))
@@ -71,6 +81,7 @@ def create_app(
             yield
         finally:
             app.state.doors.stop()
+            await app.state.mcp.close()
             await asyncio.to_thread(runtime.close)
             await starting
             app.state.doors.quick.close()
@@ -103,6 +114,10 @@ def create_app(
         docs_page,
     ):
         app.include_router(module.router)
+    app.include_router(mem0.router(_calling(app), route_class=StrictRoute))
+    app.include_router(openai_router(doors, route_class=StrictRoute))
+    for path in PATHS:
+        app.router.routes.append(Route(path, _McpRoute(app), include_in_schema=False))
     errors.install(app)
     settings = runtime.settings
     app.add_middleware(
@@ -112,6 +127,26 @@ def create_app(
         is_stopping=lambda: runtime.phase == "stopping",
     )
     return app
+
+
+def _calling(app: FastAPI) -> Call:
+    """Return how other people's doors reach memory, once the application has started."""
+
+    async def call(work: Callable[[MemoryBackend], T], /) -> T:
+        doors: Doors = app.state.doors
+        return await doors.call(work)
+
+    return call
+
+
+class _McpRoute:
+    """What stands at `/mcp`: the door of the application's present life."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app.state.mcp(scope, receive, send)
 
 
 async def _answer_once(app: FastAPI) -> None:

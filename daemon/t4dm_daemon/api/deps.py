@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from t4dm._backend import MemoryBackend
 from t4dm.sdk import models as m
+from t4dm_compat.openai.models import EmbeddingModel, LanguageState
 from t4dm_daemon.api.work import Lane
 from t4dm_daemon.core.errors import InvalidInputError
 from t4dm_daemon.memory.graph import GraphService
@@ -48,6 +49,15 @@ class Doors:
         """Run work with the backend in the quick lane: see `t4dm_compat.call.Call`."""
         backend = self.runtime.backend()
         return await self.quick.run(work, backend)
+
+    async def with_embedder(self, work: Callable[[EmbeddingModel], T], /, *, bulk: bool = False) -> T:
+        """Run work with what the daemon embeds with, in the lane for its size: see `t4dm_compat.openai.Models`."""
+        embedder = self.runtime.embedder
+        return await (self.bulk if bulk else self.quick).run(work, embedder)
+
+    @property
+    def language_state(self) -> LanguageState:
+        return self.runtime.language_state
 
     @property
     def service(self) -> MemoryService:

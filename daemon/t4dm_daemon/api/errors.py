@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from t4dm.sdk.errors import T4DMError, UnavailableError, ValidationError
 from t4dm.sdk.models import ErrorAnswer
-from t4dm_compat.error_shapes import error_body
+from t4dm_compat.error_shapes import error_body, error_status, field_name
 from t4dm_daemon.core.errors import BusyError, DaemonError
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the error shape of a path. What a caller sent is repeated in part only, however long it is."""
+    status = error_status(path, status)
     body = error_body(path, status, code, _shown(message, _MAX_MESSAGE), details or {})
     return Response(
         orjson.dumps(body, default=repr), status, headers=dict(headers or {}), media_type="application/json"
@@ -112,7 +113,7 @@ def _methods_at(app: FastAPI, scope: Scope) -> list[str]:
 
 def _invalid(path: str, errors: Sequence[Any]) -> Response:
     facts = _facts(errors)
-    message = f"{facts[0]['field']}: {facts[0]['reason']}"
+    message = f"{field_name(path, facts[0]['field'])}: {facts[0]['reason']}"
     if len(errors) > 1:
         message += f" (and {len(errors) - 1} more)"
     return error_response(path, 422, "validation_error", message, {"errors": facts})

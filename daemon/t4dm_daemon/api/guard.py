@@ -28,7 +28,11 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]@/\\]+)(?::[0-9]{1,5})?")
 _BODY_DEADLINE_S: Final = 30.0
 _RAW_PATHS: Final = tuple(
-    f"/api/v1/{place}/".encode() for place in ("memory", "spaces", "sessions", "episodes", "entities", "procedures")
+    place.encode()
+    for place in (
+        *(f"/api/v1/{one}/" for one in ("memory", "spaces", "sessions", "episodes", "entities", "procedures")),
+        *("/v1/memories/", "/memories/", "/v1/entities/", "/v2/entities/", "/v1/event/"),
+    )
 )
 
 

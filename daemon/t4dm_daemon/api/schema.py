@@ -1,4 +1,4 @@
-"""Write what is generated from the code: `schemas/openapi.json` and `docs/settings.md`.
+"""Write what is generated from the code: `schemas/*.json` and `docs/settings.md`.
 
 python -m t4dm_daemon.api.schema [--check] ROOT
 """
@@ -9,7 +9,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+from t4dm.tools import anthropic_tools, openai_responses_tools, openai_tools
 from t4dm_daemon.api.app import create_app
 from t4dm_daemon.config import Settings, settings_page
 from t4dm_daemon.runtime import Runtime
@@ -19,9 +21,17 @@ def generated() -> dict[str, str]:
     """Return the text of each generated file by its path in the project."""
     document = create_app(Runtime(Settings())).openapi()
     return {
-        "schemas/openapi.json": json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n",
+        "schemas/openapi.json": _json(document, sort_keys=True),
+        # In the order in which a model is shown them.
+        "schemas/openai_tools.json": _json(openai_tools()),
+        "schemas/openai_responses_tools.json": _json(openai_responses_tools()),
+        "schemas/anthropic_tools.json": _json(anthropic_tools()),
         "docs/settings.md": settings_page(),
     }
+
+
+def _json(value: Any, *, sort_keys: bool = False) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n"
 
 
 def main() -> int:

@@ -64,6 +64,7 @@ class DaemonServer(uvicorn.Server):
         patience_s = self.config.timeout_graceful_shutdown
         assert patience_s is not None
         self._app.state.doors.stop()
+        self._app.state.mcp.stop()
         # Half of the time for requests to finish; the other half for those that are interrupted to answer.
         loop = asyncio.get_running_loop()
         interrupting = loop.call_later(patience_s / 2, loop.run_in_executor, None, self._runtime.interrupt)

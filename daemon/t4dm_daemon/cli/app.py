@@ -13,8 +13,8 @@ from t4dm_daemon.cli import (
     finding,
     links,
     maintenance,
+    mcp,
     memories,
-    migrate,
     namespaces,
     operations,
     recall,
@@ -23,6 +23,8 @@ from t4dm_daemon.cli import (
 )
 from t4dm_daemon.cli import options as o
 from t4dm_daemon.cli.command import Globals, globals_of_run
+from t4dm_daemon.cli.importing.app import HELP as IMPORT_HELP
+from t4dm_daemon.cli.importing.app import import_app
 
 app = typer.Typer(
     name="t4dm",
@@ -104,7 +106,6 @@ for _name, _command, _panel in (
     ("path", links.path, _LINKS),
     ("provenance", links.provenance, _LINKS),
     ("export", transfer.export, _FILES),
-    ("import", transfer.import_memories, _FILES),
     ("flush", maintenance.flush, _FILES),
     ("compact", maintenance.compact, _FILES),
     ("backup", maintenance.backup, _FILES),
@@ -113,9 +114,6 @@ for _name, _command, _panel in (
 ):
     app.command(_name, help=_help_text(_command.__doc__), rich_help_panel=_panel)(_command)
 
-_migrate = typer.Typer(no_args_is_help=True)
-for _store, _load in (("qdrant", migrate.qdrant), ("chroma", migrate.chroma), ("jsonl", migrate.jsonl)):
-    _migrate.command(_store, help=_help_text(_load.__doc__))(_load)
 _session = typer.Typer(no_args_is_help=True)
 for _name, _verb in (
     ("append", sessions.append),
@@ -124,5 +122,10 @@ for _name, _verb in (
     ("clear", sessions.clear),
 ):
     _session.command(_name, help=_help_text(_verb.__doc__))(_verb)
+_mcp = typer.Typer()
+_mcp.callback(invoke_without_command=True, help=_help_text(mcp.serve.__doc__))(mcp.serve)
+for _name, _write in (("install", mcp.install), ("uninstall", mcp.uninstall)):
+    _mcp.command(_name, help=_help_text(_write.__doc__))(_write)
+app.add_typer(_mcp, name="mcp", rich_help_panel="Other programs")
 app.add_typer(_session, name="session", help=sessions.HELP, rich_help_panel=_MEMORIES)
-app.add_typer(_migrate, name="migrate", help=migrate.HELP, rich_help_panel=_FILES)
+app.add_typer(import_app(_help_text), name="import", help=IMPORT_HELP, rich_help_panel=_FILES)

@@ -82,7 +82,7 @@ def import_memories(
     """
     # Embedding a batch of long texts can take minutes on a small machine.
     with Command(url=url, as_json=as_json, quiet=quiet, debug=debug, timeout_s=600.0) as command:
-        from t4dm_daemon.cli.import_file import Importer, LineReader
+        from t4dm_daemon.cli.importing.export_lines import Importer, LineReader
 
         if on_conflict not in {"replace", "merge", "error"}:
             raise UsageError("--on-conflict is replace, merge or error")

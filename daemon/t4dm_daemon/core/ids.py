@@ -29,6 +29,13 @@ def key_of(item_id: str) -> bytes:
     return hashlib.blake2b(item_id.encode(errors="surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
+def digest_id(data: bytes) -> str:
+    """Return a UUIDv8 (RFC 9562 §5.8) made from bytes: the same for the same bytes, on every machine."""
+    number = int.from_bytes(hashlib.blake2b(data, digest_size=16).digest())
+    number = number & ~(0xF << 76) & ~(0b11 << 62) | 0x8 << 76 | 0b10 << 62
+    return str(uuid.UUID(int=number))
+
+
 def new_id() -> str:
     """Return a fresh UUIDv7 (RFC 9562 §5.7): sortable by creation, monotonic within this process.
 

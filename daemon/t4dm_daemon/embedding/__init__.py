@@ -11,6 +11,7 @@ from t4dm_daemon.embedding.minilm import MiniLM
 from t4dm_daemon.embedding.openai_compatible import OpenAICompatible
 from t4dm_daemon.embedding.queue import EmbeddingQueue
 from t4dm_daemon.embedding.sentence_transformer import SentenceTransformerEmbedder
+from t4dm_daemon.embedding.served import ServedEmbedder
 
 __all__ = [
     "CacheStats",
@@ -20,6 +21,7 @@ __all__ = [
     "MiniLM",
     "OpenAICompatible",
     "SentenceTransformerEmbedder",
+    "ServedEmbedder",
     "VectorCache",
     "make_embedder",
 ]

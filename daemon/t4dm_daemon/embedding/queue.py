@@ -112,6 +112,11 @@ class EmbeddingQueue:
         return self._embedder.dimension
 
     @property
+    def has_tokenizer(self) -> bool:
+        """Whether `count_tokens` counts, and does not estimate."""
+        return isinstance(self._embedder, TokenCounting)
+
+    @property
     def counted_by(self) -> str:
         """What `count_tokens` counts with."""
         return self.name if isinstance(self._embedder, TokenCounting) else "characters / 4"

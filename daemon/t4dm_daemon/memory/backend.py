@@ -290,6 +290,9 @@ class ServiceBackend(ViewsInProcess, MemoryBackend):
     def namespaces(self, request: n.NamespacesRequest | None = None) -> n.NamespaceList:
         return self._call(lambda: self._namespaces.namespaces(request or n.NamespacesRequest()))
 
+    def owners(self, request: n.OwnersRequest | None = None) -> n.OwnerList:
+        return self._call(lambda: self._namespaces.owners(request or n.OwnersRequest()))
+
     def categories(self, request: n.CategoriesRequest | None = None) -> dict[str, int]:
         return self._call(lambda: self._namespaces.categories(request or n.CategoriesRequest())).categories
 

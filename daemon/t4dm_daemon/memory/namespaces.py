@@ -1,17 +1,20 @@
-"""What there is in a space: its namespaces and its categories, with counts. Expired memories do not count."""
+"""What there is in a space: its namespaces, categories and owners, with counts.
+
+Expired memories do not count, unless they are asked for.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, get_args
 
 from t4dm.sdk import namespace_models as n
 from t4dm_daemon.core.filter import Filter, Leaf, NamespacePrefix, all_of
 from t4dm_daemon.memory import filters, records
 from t4dm_daemon.memory.spaces import Spaces
-from t4dm_daemon.storage.protocol import Group
+from t4dm_daemon.storage.protocol import Group, View
 
 ANY_LABEL: Final = "*"
 
@@ -70,6 +73,19 @@ class NamespaceService:
                 counts[category] += number
         return n.CategoryCounts(categories=_most_first(counts))
 
+    def owners(self, request: n.OwnersRequest) -> n.OwnerList:
+        """Return every value of the owner columns with its memories, by column and value. Raises NotFoundError."""
+        backend = self._spaces.open(request.space).backend
+        view = View(include_expired=request.show_expired)
+        found: list[n.OwnerInfo] = []
+        for column in get_args(n.OwnerColumn):
+            if request.columns is not None and column not in request.columns:
+                continue
+            groups = backend.groups([column], bounds=["created_at", "updated_at"], view=view)
+            named = {group.labels[0]: group for group in groups if group.labels[0] is not None}
+            found += [_owner(column, named[one]) for one in sorted(named)]
+        return n.OwnerList(results=found[request.offset : request.offset + request.limit], total=len(found))
+
 
 def _info(namespace: tuple[str, ...], tally: _Tally) -> n.NamespaceInfo:
     assert tally.created is not None
@@ -83,6 +99,20 @@ def _info(namespace: tuple[str, ...], tally: _Tally) -> n.NamespaceInfo:
             "newest": records.time_text(tally.created[1]),
             "first_event": records.time_text(tally.happened[0]),
             "last_event": records.time_text(tally.happened[1]),
+        }
+    )
+
+
+def _owner(column: n.OwnerColumn, group: Group) -> n.OwnerInfo:
+    created, updated = group.bounds
+    return n.OwnerInfo.model_validate(
+        {
+            "column": column,
+            "id": group.labels[0],
+            "count": group.count,
+            "oldest": records.time_text(created[0]),
+            "newest": records.time_text(created[1]),
+            "updated": records.time_text(updated[1]),
         }
     )
 

@@ -153,11 +153,12 @@ def _load_tokenizer(folder: Path, vocab_size: int) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # noqa: BLE001  the tokenizers library raises plain Exception
+    except Exception as error:
         raise ModelError(f"the tokenizer in {folder} could not be read: {error}", folder=str(folder)) from error
     if not 0 < len(tokenizer) <= vocab_size:
         raise ModelError(
-            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model {vocab_size}: they do not belong together",
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model {vocab_size}: "
+            "they do not belong together",
             folder=str(folder),
         )
     return tokenizer

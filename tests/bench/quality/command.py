@@ -1,8 +1,8 @@
 """Does a search find what answers, does it know when nothing does, and as of when?
 
-    python -m tests.bench quality [retrieval|facts|duplicates|fit] [--data DIRECTORY] [--seed N]
+    python -m tests.bench quality [retrieval|facts|duplicates|mem0|fit] [--data DIRECTORY] [--seed N]
 
-Without a name: all but the fit. DIRECTORY holds conversations in LoCoMo's format; without it only our own data is
+Without a name: all but mem0 and the fit. DIRECTORY holds conversations in LoCoMo's format; without it only our own data is
 asked. A real daemon runs with its default settings and the packaged embedder.
 """
 
@@ -17,7 +17,7 @@ from tests.bench.quality import abstention, duplicates, facts, fit, locomo, retr
 from tests.bench.quality.conversations import our_own
 from tests.support.daemon import Daemon
 
-PARTS = ("retrieval", "facts", "duplicates", "fit")
+PARTS = ("retrieval", "facts", "duplicates", "mem0", "fit")
 
 
 def main(given: list[str] | None = None) -> None:
@@ -44,6 +44,10 @@ def main(given: list[str] | None = None) -> None:
                         answerable = [question.text for question in one.answerable]
                         unanswerable = [question.text for question in one.unanswerable]
                         abstention.measure(client, one.name, one.name, answerable, unanswerable)
+                if options.part == "mem0":
+                    from tests.bench.quality import mem0_door  # needs a package that nothing else here needs
+
+                    mem0_door.run(client, daemon.url, [own, *foreign])
                 if options.part in (None, "facts"):
                     facts.run(client)
                 if options.part in (None, "duplicates"):

@@ -18,13 +18,23 @@ SCENARIOS: Final = {
     "llamaindex": "llama_index",
     "autogen": "autogen_core",
     "crewai": "crewai",
+    "mem0": "mem0",
+    "openai": "openai",
+    "langchain_openai": "langchain_openai",
+    "anthropic": "anthropic",
+    "mcp": "mcp",
 }
 """Name of each scenario, and the module without which it cannot be played."""
 
+_MEM0: Final = "tests.contract.clients.mem0.scenario"
+_ELSEWHERE: Final = {"mem0": _MEM0, "mem0-1.0.11": _MEM0, "mem0-0.1.118": _MEM0}
+"""Scenarios that are not `scenario_<name>.py` here. Older clients are recorded when they come first on the path."""
+
 
 def scenario(name: str) -> Play:
-    """Return the function `play` of `scenario_<name>.py`."""
-    play: Play = importlib.import_module(f"tests.contract.frameworks.scenario_{name}").play
+    """Return the function `play` of a scenario."""
+    place = _ELSEWHERE.get(name, f"tests.contract.frameworks.scenario_{name}")
+    play: Play = importlib.import_module(place).play
     return play
 
 

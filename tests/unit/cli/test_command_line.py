@@ -32,7 +32,6 @@ COMMANDS = [
     "history",
     "stats",
     "export",
-    "import",
     "version",
     "link",
     "unlink",
@@ -45,6 +44,17 @@ COMMANDS = [
     "backup",
     "verify",
     "restore",
+]
+SOURCES = [
+    "mem0",
+    "openmemory",
+    "langchain-history",
+    "mcp-memory",
+    "letta",
+    "chatgpt",
+    "claude",
+    "jsonl",
+    "markdown",
 ]
 
 
@@ -66,9 +76,22 @@ def test_the_bare_command_prints_the_help(run: Run) -> None:
     assert all(command in done.out for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_a_source_that_does_not_exist_is_told_with_those_that_do(run: Run) -> None:
+    done = run("import", "chatgtp", "export.zip")
+
+    assert done.exit_code == 2
+    assert "neither a source nor a file" in done.err
+    assert "chatgpt" in done.err
+
+
+def test_the_bare_import_lists_its_sources(run: Run) -> None:
+    for done in (run("import"), run("import", "--help")):
+        assert all(source in done.out for source in (*SOURCES, "export", "qdrant", "chroma", "vectors"))
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "import export", *(f"import {source}" for source in SOURCES)])
 def test_every_command_explains_itself(run: Run, command: str) -> None:
-    done = run(command, "--help")
+    done = run(*command.split(), "--help")
 
     assert done.exit_code == 0
     if command != "serve":

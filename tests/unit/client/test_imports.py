@@ -41,6 +41,10 @@ def test_importing_the_models_loads_no_http() -> None:
     assert not tops(loaded_by("from t4dm.sdk import RecordIn, T4DMError")) & (HEAVY | {"httpx", "typer", "rich"})
 
 
+def test_the_tools_need_no_sdk_of_a_language_model() -> None:
+    assert not tops(loaded_by("from t4dm.tools import openai_tools")) & (HEAVY | {"openai", "anthropic", "typer"})
+
+
 @pytest.mark.parametrize("statement", ["from t4dm import T4DM; T4DM()", "from t4dm import AsyncT4DM; AsyncT4DM()"])
 def test_the_client_needs_only_the_base_installation(statement: str) -> None:
     assert not tops(loaded_by(statement)) & (HEAVY | {"typer"})
@@ -58,7 +62,9 @@ def test_the_command_lines_help_loads_no_http_and_no_daemon() -> None:
             f"t4dm_daemon.cli.{name}"
             for name in ("app", "arguments", "command", "finding", "links", "maintenance", "memories", "operations")
         ),
-        *(f"t4dm_daemon.cli.{name}" for name in ("migrate", "namespaces", "options", "output", "progress", "recall")),
+        *(f"t4dm_daemon.cli.{name}" for name in ("mcp", "namespaces", "options", "output", "progress", "recall")),
+        "t4dm_daemon.cli.importing",
+        *(f"t4dm_daemon.cli.importing.{name}" for name in ("app", "source_command", "sources", "stores")),
         "t4dm_daemon.cli.sessions",
         "t4dm_daemon.cli.transfer",
     }

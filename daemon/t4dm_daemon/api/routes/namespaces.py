@@ -1,4 +1,4 @@
-"""What there is in a space: namespaces and categories."""
+"""What there is in a space: namespaces, categories and owners."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ router = APIRouter(prefix="/api/v1", tags=["namespaces"], route_class=StrictRout
 async def namespaces(request: Request, asked: Annotated[n.NamespacesRequest, Query()], at: ReachedDoors) -> Response:
     """Return the namespaces that hold memories, in the order of their labels, with what they hold."""
     found = await at.quick.run(at.namespaces.namespaces, asked)
+    return answer(request, lambda _: found.model_dump(mode="json"))
+
+
+@router.get("/owners", response_model=n.OwnerList, responses=documented(404), summary="List owners")
+async def owners(request: Request, asked: Annotated[n.OwnersRequest, Query()], at: ReachedDoors) -> Response:
+    """Return the users, agents, apps, runs and sessions that have memories, and how many."""
+    found = await at.quick.run(at.namespaces.owners, asked)
     return answer(request, lambda _: found.model_dump(mode="json"))
 
 

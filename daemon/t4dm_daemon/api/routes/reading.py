@@ -14,7 +14,7 @@ from t4dm_daemon.api.codec import answer, json_payload
 from t4dm_daemon.api.routes.memory import IdempotencyKey
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory.ranking import Hit
-from t4dm_daemon.memory.service import Stored
+from t4dm_daemon.memory.writing import Stored
 
 __all__ = ["AsOf", "IdempotencyKey", "KnownAt", "answer_hits", "answer_one", "answer_page", "answer_stored"]
 

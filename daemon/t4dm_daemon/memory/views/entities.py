@@ -22,11 +22,12 @@ from t4dm_daemon.core.item import ENTITY_COLUMNS, Edge, Item
 from t4dm_daemon.memory import records
 from t4dm_daemon.memory.graph import GraphService
 from t4dm_daemon.memory.ranking import Hit
-from t4dm_daemon.memory.service import MemoryService, Stored, TextEmbedder
+from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.spaces import SpaceHandle
 from t4dm_daemon.memory.superseding import succession
 from t4dm_daemon.memory.turns import MAX_ATTEMPTS, Turns
 from t4dm_daemon.memory.views.shape import Shape, present, seen
+from t4dm_daemon.memory.writing import Stored, TextEmbedder
 from t4dm_daemon.storage.protocol import View, Write
 
 ENTITY: Final = Shape("semantic", "entity", v.EntityFields)

@@ -10,8 +10,9 @@ from t4dm.sdk import models as m
 from t4dm.sdk import view_models as v
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory.ranking import Hit
-from t4dm_daemon.memory.service import MemoryService, Stored
+from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.views.shape import Shape, seen
+from t4dm_daemon.memory.writing import Stored
 
 EPISODE: Final = Shape("episodic", "episode", v.EpisodeFields, holds_all=True)
 

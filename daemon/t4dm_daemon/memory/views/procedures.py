@@ -21,10 +21,11 @@ from t4dm_daemon.core.errors import ConflictError, InvalidInputError, NotFoundEr
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.memory.json_text import encode
 from t4dm_daemon.memory.ranking import Hit
-from t4dm_daemon.memory.service import MemoryService, Stored
+from t4dm_daemon.memory.service import MemoryService
 from t4dm_daemon.memory.superseding import succession
 from t4dm_daemon.memory.turns import MAX_ATTEMPTS, Turns
 from t4dm_daemon.memory.views.shape import Shape, present, seen
+from t4dm_daemon.memory.writing import Stored
 from t4dm_daemon.storage.protocol import View
 
 CANDIDATES: Final = 100

@@ -18,14 +18,13 @@ or goes into the metadata with `unknown="metadata"`.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
 from t4dm_daemon.core.errors import InvalidInputError, SourceError
+from t4dm_daemon.core.ids import digest_id
 from t4dm_daemon.core.item import Item
 from t4dm_daemon.storage.loaders.base import (
     LIMITS,
@@ -234,7 +233,7 @@ class _Reading:
         if type(identifier) is int:
             identifier = str(identifier)
         elif identifier is None:
-            identifier = _made_id(line)
+            identifier = digest_id(line.strip())
         elif not isinstance(identifier, str):
             raise InvalidInputError(f"the id is neither a string nor an integer: {identifier!r}")
         self.last_id = identifier
@@ -254,13 +253,6 @@ class _Reading:
                 file=str(path),
                 memories=self._memories,
             )
-
-
-def _made_id(line: bytes) -> str:
-    """Return a UUIDv8 (RFC 9562 §5.8) of the line's bytes."""
-    number = int.from_bytes(hashlib.blake2b(line.strip(), digest_size=16).digest())
-    number = number & ~(0xF << 76) & ~(0b11 << 62) | 0x8 << 76 | 0b10 << 62
-    return str(uuid.UUID(int=number))
 
 
 def _seek(stream: IO[bytes], offset: int) -> None:

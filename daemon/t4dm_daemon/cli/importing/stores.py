@@ -1,4 +1,4 @@
-"""`t4dm migrate`: what another store holds, into a space.
+"""`t4dm import qdrant`, `chroma`, `vectors`: what another store holds, with its vectors, into a space.
 
 It works on the files of the store, so no daemon may have them open; only the command itself loads the engine.
 """
@@ -19,12 +19,10 @@ from t4dm_daemon.cli.arguments import UsageError
 from t4dm_daemon.cli.command import FAILED, Command, Failure
 
 if TYPE_CHECKING:
-    from t4dm_daemon.cli.migration import Outcome
+    from t4dm_daemon.cli.importing.migration import Outcome
     from t4dm_daemon.storage.loaders import Source
     from t4dm_daemon.storage.loaders.json_fields import Unknown
     from t4dm_daemon.storage.loaders.load import OnConflict
-
-HELP = "Load what another store holds: Qdrant, Chroma, or lines of JSON. No daemon may run meanwhile."
 
 Collection = Annotated[str, typer.Option("--collection", "-c", help="The collection to load.")]
 Space = Annotated[str | None, typer.Option("--space", "-s", help="Where to; named like the collection when absent.")]
@@ -75,8 +73,8 @@ def qdrant(
 
     The key of a server comes from QDRANT_API_KEY.
 
-        t4dm migrate qdrant ./qdrant_data --collection notes
-        t4dm migrate qdrant https://qdrant.example:6333 --collection notes --space work
+        t4dm import qdrant ./qdrant_data --collection notes
+        t4dm import qdrant https://qdrant.example:6333 --collection notes --space work
     """
 
     def opened() -> Source:
@@ -126,7 +124,7 @@ def chroma(
 
     Chroma converts the files of its older versions when it opens them; load from a copy if that matters.
 
-        t4dm migrate chroma ./chroma --collection notes
+        t4dm import chroma ./chroma --collection notes
     """
 
     def opened() -> Source:
@@ -147,7 +145,7 @@ def chroma(
         )
 
 
-def jsonl(
+def vectors(
     file: Annotated[Path, typer.Argument(help="One JSON object a line, with its vector.")],
     space: Annotated[
         str | None, typer.Option("--space", "-s", help="Where to; named like the file when absent.")
@@ -168,10 +166,10 @@ def jsonl(
     """Load lines that bring their own vectors. To run it again is safe: nothing is stored twice.
 
     A line has `id`, `content` (or `text`), `vector` (or `embedding`) and `metadata` (or `payload`); texts without
-    vectors are embedded by the daemon, with: t4dm import FILE
+    vectors are embedded by the daemon, with: t4dm import jsonl FILE
 
-        t4dm migrate jsonl notes.jsonl
-        t4dm migrate jsonl dump.jsonl --space notes --unknown metadata
+        t4dm import vectors notes.jsonl
+        t4dm import vectors dump.jsonl --space notes --unknown metadata
     """
 
     def opened() -> Source:
@@ -203,7 +201,7 @@ def _migrate(
 ) -> None:
     if on_conflict not in _CONFLICTS:
         raise UsageError(f"--on-conflict is {', '.join(_CONFLICTS[:-1])} or {_CONFLICTS[-1]}")
-    from t4dm_daemon.cli.migration import Migration
+    from t4dm_daemon.cli.importing.migration import Migration
     from t4dm_daemon.config import Settings
     from t4dm_daemon.core.errors import StorageLockedError
 
@@ -227,7 +225,7 @@ def _migrate(
 
 
 def _tell(outcome: Outcome) -> None:
-    from t4dm_daemon.cli.migration import comparison, refused, sentence
+    from t4dm_daemon.cli.importing.migration import comparison, refused, sentence
 
     output.line(sentence(outcome))
     if outcome.compared is not None:
@@ -236,7 +234,7 @@ def _tell(outcome: Outcome) -> None:
     if outcome.loaded.bare:
         output.note(
             f"{output.memories(outcome.loaded.bare)} without a vector: found by filter, not by meaning. "
-            "To have texts embedded, use: t4dm import"
+            "To have texts embedded, use: t4dm import jsonl"
         )
     if outcome.loaded.refused:
         for text in refused(outcome.loaded):

@@ -25,9 +25,9 @@ def test_a_daemon_finds_what_was_migrated_and_keeps_its_store_to_itself(
     )
     daemon = make_daemon()
 
-    migrated = daemon.run_cli("migrate", "jsonl", str(file), "--json")
+    migrated = daemon.run_cli("import", "vectors", str(file), "--json")
     daemon.start()
-    beside = daemon.run_cli("migrate", "jsonl", str(file))
+    beside = daemon.run_cli("import", "vectors", str(file))
     with daemon.client() as client:
         hits = client.search(m.SearchRequest(vector=numbers[42].tolist(), k=3, space="notes")).results
         memory = client.get("n7", space="notes")

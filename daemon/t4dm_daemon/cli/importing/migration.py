@@ -1,6 +1,6 @@
 """Load another store into a space of a store that no daemon has open, and compare the two.
 
-Only `t4dm migrate` imports this: it loads the storage engine.
+Only `t4dm import qdrant`, `chroma` and `vectors` import this: it loads the storage engine.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Migration:
         try:
             with (
                 closing(self._opened()) as source,
-                open_store(self._settings, owner={"kind": "t4dm migrate"}) as database,
+                open_store(self._settings, owner={"kind": "t4dm import"}) as database,
             ):
                 handle = self._handle(Spaces(database), _dimension(source))
                 before = handle.backend.stats()["items"]

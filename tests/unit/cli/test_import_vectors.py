@@ -1,4 +1,4 @@
-"""`t4dm migrate`: other stores, into a space."""
+"""`t4dm import`: other stores, into a space."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Path:
 def migrate(run: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> Migrate:
     monkeypatch.setenv("T4DM_STORAGE_PATH", str(store))
     monkeypatch.delenv("QDRANT_API_KEY", raising=False)
-    return lambda *arguments: run("migrate", *map(str, arguments))
+    return lambda *arguments: run("import", *map(str, arguments))
 
 
 def vectors(count: int, *, seed: int = 5) -> list[list[float]]:
@@ -70,7 +70,7 @@ def stored(store: Path, space: str, *ids: str) -> list[Item | None]:
 def test_lines_become_a_space_like_one_that_callers_fill_and_are_compared(
     migrate: Migrate, notes: Path, store: Path
 ) -> None:
-    done = migrate("jsonl", notes)
+    done = migrate("vectors", notes)
 
     assert done.exit_code == 0, done.err
     assert done.out.splitlines() == [
@@ -91,9 +91,9 @@ def test_lines_become_a_space_like_one_that_callers_fill_and_are_compared(
 
 
 def test_a_second_run_stores_nothing_and_says_so_in_json(migrate: Migrate, notes: Path) -> None:
-    migrate("jsonl", notes)
+    migrate("vectors", notes)
 
-    again = migrate("jsonl", notes, "--json")
+    again = migrate("vectors", notes, "--json")
 
     data = again.json["data"]
     assert again.exit_code == 0
@@ -107,8 +107,8 @@ def test_refused_records_are_counted_and_the_first_twenty_named(migrate: Migrate
     bad = [{"id": f"bad{n}", "text": "x", "embedding": [0.0] * DIMENSION} for n in range(25)]
     file = write(tmp_path / "mixed.jsonl", [*records(5), *bad, {"id": "odd", "colour": "red", "text": "x"}])
 
-    done = migrate("jsonl", file)
-    as_json = migrate("jsonl", file, "--json")
+    done = migrate("vectors", file)
+    as_json = migrate("vectors", file, "--json")
 
     assert done.exit_code == as_json.exit_code == 1
     assert done.out.startswith("space mixed: 5 created, 0 updated, 0 there already, 26 refused\n")
@@ -123,7 +123,7 @@ def test_refused_records_are_counted_and_the_first_twenty_named(migrate: Migrate
 def test_unknown_fields_go_into_the_metadata_when_asked(migrate: Migrate, tmp_path: Path, store: Path) -> None:
     file = write(tmp_path / "odd.jsonl", [{**records(1)[0], "colour": "red"}])
 
-    done = migrate("jsonl", file, "--unknown", "metadata", "--space", "elsewhere", "--no-validate")
+    done = migrate("vectors", file, "--unknown", "metadata", "--space", "elsewhere", "--no-validate")
 
     (item,) = stored(store, "elsewhere", "r0")
     assert done.out == "space elsewhere: 1 created, 0 updated, 0 there already\n"
@@ -142,11 +142,11 @@ def test_unknown_fields_go_into_the_metadata_when_asked(migrate: Migrate, tmp_pa
 def test_an_id_that_holds_something_else_is_replaced_kept_or_refused(
     migrate: Migrate, notes: Path, store: Path, on_conflict: str, content: str, exit_code: int, said: str
 ) -> None:
-    migrate("jsonl", notes)
+    migrate("vectors", notes)
     with Database(store) as database:
         database.space("notes").insert([Write(Item(id="r0", content="other", vector=np.ones(DIMENSION, np.float32)))])
 
-    done = migrate("jsonl", notes, "--on-conflict", on_conflict)
+    done = migrate("vectors", notes, "--on-conflict", on_conflict)
 
     (item,) = stored(store, "notes", "r0")
     assert done.exit_code == exit_code
@@ -159,7 +159,7 @@ def test_of_lines_with_one_id_the_last_is_what_is_compared(migrate: Migrate, tmp
     lines = records(20)
     file = write(tmp_path / "twice.jsonl", [{**lines[3], "text": "an older text"}, *lines])
 
-    done = migrate("jsonl", file)
+    done = migrate("vectors", file)
 
     (item,) = stored(store, "twice", "r3")
     assert done.exit_code == 0, done.out
@@ -170,13 +170,13 @@ def test_of_lines_with_one_id_the_last_is_what_is_compared(migrate: Migrate, tmp
 def test_into_a_space_with_memories_of_elsewhere_no_queries_are_compared(
     migrate: Migrate, notes: Path, tmp_path: Path
 ) -> None:
-    migrate("jsonl", notes)
+    migrate("vectors", notes)
     more = [
         {**one, "id": f"more{n}", "embedding": row}
         for n, (one, row) in enumerate(zip(records(30), vectors(30, seed=6), strict=True))
     ]
 
-    done = migrate("jsonl", write(tmp_path / "more.jsonl", more), "--space", "notes")
+    done = migrate("vectors", write(tmp_path / "more.jsonl", more), "--space", "notes")
 
     assert done.exit_code == 0
     assert "memories of elsewhere" in done.out
@@ -187,7 +187,7 @@ def test_memories_of_which_the_truth_or_the_time_has_ended_are_compared_too(migr
     ended = {"valid_to": "2020-01-01T00:00:00Z", "expires_at": "2020-01-01T00:00:00Z"}
     file = write(tmp_path / "old.jsonl", [{**one, **(ended if n % 2 else {})} for n, one in enumerate(records())])
 
-    done = migrate("jsonl", file)
+    done = migrate("vectors", file)
 
     assert done.exit_code == 0
     assert "overlap@10 1.000 on average" in done.out
@@ -196,7 +196,7 @@ def test_memories_of_which_the_truth_or_the_time_has_ended_are_compared_too(migr
 def test_a_comparison_that_does_not_hold_ends_with_1(
     migrate: Migrate, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from t4dm_daemon.cli import migration
+    from t4dm_daemon.cli.importing import migration
     from t4dm_daemon.storage.loaders import Difference, ValidationReport
 
     def other(*_: object, **__: object) -> ValidationReport:
@@ -206,7 +206,7 @@ def test_a_comparison_that_does_not_hold_ends_with_1(
 
     monkeypatch.setattr(migration, "validate", other)
 
-    done = migrate("jsonl", notes)
+    done = migrate("vectors", notes)
 
     assert done.exit_code == 1
     assert done.out.splitlines()[2:] == [
@@ -217,7 +217,7 @@ def test_a_comparison_that_does_not_hold_ends_with_1(
 
 
 def test_texts_without_vectors_are_stored_and_told(migrate: Migrate, tmp_path: Path) -> None:
-    done = migrate("jsonl", write(tmp_path / "bare.jsonl", [{"id": "a", "text": "tea"}, *records(3)]))
+    done = migrate("vectors", write(tmp_path / "bare.jsonl", [{"id": "a", "text": "tea"}, *records(3)]))
 
     assert done.exit_code == 0
     assert "1 memory without a vector: found by filter, not by meaning" in done.err
@@ -226,8 +226,8 @@ def test_texts_without_vectors_are_stored_and_told(migrate: Migrate, tmp_path: P
 
 def test_a_store_that_is_in_use_is_answered_with_who_has_it(migrate: Migrate, notes: Path, store: Path) -> None:
     with Database(store, owner={"url": "http://127.0.0.1:8765"}):
-        done = migrate("jsonl", notes)
-        as_json = migrate("jsonl", notes, "--json")
+        done = migrate("vectors", notes)
+        as_json = migrate("vectors", notes, "--json")
 
     assert done.exit_code == as_json.exit_code == 1
     assert f"{store} is in use by" in done.err
@@ -241,8 +241,8 @@ def test_a_space_that_the_daemon_embeds_is_refused(migrate: Migrate, notes: Path
         Spaces(database).adopt_embedder("minilm@1", DIMENSION, "minilm")
         database.create_space("notes", embedder="server", model="minilm@1", metric="cosine", dimension=DIMENSION)
 
-    done = migrate("jsonl", notes)
-    default = migrate("jsonl", notes, "--space", "default")
+    done = migrate("vectors", notes)
+    default = migrate("vectors", notes, "--space", "default")
 
     assert done.exit_code == 6
     assert "embedded by the daemon with minilm@1" in done.err
@@ -256,7 +256,7 @@ def test_another_dimension_than_the_space_has_is_refused_before_anything_is_stor
     with Database(store) as database:
         Spaces(database).create("notes", embedder="client", dimension=3)
 
-    done = migrate("jsonl", notes)
+    done = migrate("vectors", notes)
 
     assert done.exit_code == 6
     assert "space 'notes' holds vectors of dimension 3, the given vector has 8" in done.err
@@ -267,7 +267,7 @@ def test_a_space_without_a_dimension_takes_the_first_one(migrate: Migrate, notes
     with Database(store) as database:
         Spaces(database).create("notes", embedder="client", dimension=None)
 
-    assert migrate("jsonl", notes, "--json").json["data"]["dimension"] == DIMENSION
+    assert migrate("vectors", notes, "--json").json["data"]["dimension"] == DIMENSION
 
 
 @pytest.mark.parametrize(
@@ -280,14 +280,14 @@ def test_a_space_without_a_dimension_takes_the_first_one(migrate: Migrate, notes
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage(migrate: Migrate, notes: Path, arguments: list[str], message: str) -> None:
-    done = migrate("jsonl", notes, *arguments)
+    done = migrate("vectors", notes, *arguments)
 
     assert done.exit_code == 2
     assert message in done.err
 
 
 def test_a_file_that_is_not_there_makes_no_store(migrate: Migrate, tmp_path: Path, store: Path) -> None:
-    done = migrate("jsonl", tmp_path / "none.jsonl")
+    done = migrate("vectors", tmp_path / "none.jsonl")
 
     assert done.exit_code == 1
     assert "none.jsonl cannot be read: No such file or directory" in done.err
@@ -299,7 +299,7 @@ def test_an_export_that_was_cut_short_is_told_with_what_is_stored(
 ) -> None:
     file = write(tmp_path / "cut.jsonl", [{"space": {"name": "s"}}, *records(3)])
 
-    done = migrate("jsonl", file)
+    done = migrate("vectors", file)
 
     assert done.exit_code == 1
     assert "this export was cut short" in done.err
@@ -321,8 +321,8 @@ def test_ctrl_c_stops_between_batches_and_says_how_to_go_on(
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patched:
         patched.setattr(JsonlSource, "batches", pressed_after_the_first)
-        stopped = migrate("jsonl", file)
-    resumed = migrate("jsonl", file)
+        stopped = migrate("vectors", file)
+    resumed = migrate("vectors", file)
 
     assert stopped.exit_code == 130
     assert "memories stored; run it again to go on; what is there already is not stored twice" in stopped.err
@@ -334,7 +334,7 @@ def test_ctrl_c_stops_between_batches_and_says_how_to_go_on(
 
 def test_a_person_sees_a_bar_and_a_program_does_not(notes: Path, store: Path) -> None:
     exit_code, shown = at_a_terminal(
-        "migrate", "jsonl", str(notes), url="http://127.0.0.1:9", T4DM_STORAGE_PATH=str(store)
+        "import", "vectors", str(notes), url="http://127.0.0.1:9", T4DM_STORAGE_PATH=str(store)
     )
 
     assert exit_code == 0
@@ -344,7 +344,7 @@ def test_a_person_sees_a_bar_and_a_program_does_not(notes: Path, store: Path) ->
 
 def test_the_engine_is_loaded_by_the_command_only() -> None:
     code = (
-        "import sys; from t4dm_daemon.cli import migrate; "
+        "import sys; from t4dm_daemon.cli.importing import app; "
         "print([m for m in ('numpy', 'faiss', 'pydantic', 't4dm_daemon.storage') if m in sys.modules])"
     )
 

@@ -1,0 +1,1 @@
+"""T4DM for MCP hosts. A façade."""

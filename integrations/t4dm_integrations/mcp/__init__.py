@@ -1,0 +1,1 @@
+"""T4DM's memory for MCP hosts: over standard input and output, and at the daemon's `/mcp`."""

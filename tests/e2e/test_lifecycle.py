@@ -342,7 +342,7 @@ def test_the_api_description_renders_offline(make_daemon: MakeDaemon) -> None:
             assert http.get(asset).status_code == 200
 
 
-@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.15, 0.3])
+@pytest.mark.parametrize("delay_s", [0.0, 0.15, *(pytest.param(one, marks=pytest.mark.slow) for one in (0.05, 0.3))])
 def test_a_signal_during_startup_ends_it_quietly(make_daemon: MakeDaemon, delay_s: float) -> None:
     daemon = make_daemon(model="minilm").start(wait=False)
     threading.Event().wait(delay_s)

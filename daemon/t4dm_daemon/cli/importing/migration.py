@@ -5,13 +5,10 @@ Only `t4dm import qdrant`, `chroma` and `vectors` import this: it loads the stor
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -20,6 +17,7 @@ from t4dm.sdk import T4DMError
 from t4dm.sdk import models as m
 from t4dm_daemon.cli import output
 from t4dm_daemon.cli.arguments import UsageError
+from t4dm_daemon.cli.importing.interrupts import asked_to_stop
 from t4dm_daemon.cli.progress import progress
 from t4dm_daemon.config import Settings
 from t4dm_daemon.core.errors import (
@@ -206,7 +204,7 @@ class Migration:
         self._report = LoadReport(source.name)
         try:
             with (
-                _asked_to_stop() as stop,
+                asked_to_stop() as stop,
                 progress("Loading", total=source.count(), is_shown=self._is_shown) as advance,
             ):
                 done = 0
@@ -258,25 +256,6 @@ def _dimension(source: Source) -> int | None:
 
 def _identity(item: Item) -> int:
     return content_hash(item.content, tuple(getattr(item, column) for column in ENTITY_COLUMNS), item.namespace)
-
-
-@contextmanager
-def _asked_to_stop() -> Generator[threading.Event]:
-    """Turn the first Ctrl-C into an event, so that no write is cut; the second one is an interrupt as ever."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - given by the system
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # What is told -----------------------------------------------------------------------------------------

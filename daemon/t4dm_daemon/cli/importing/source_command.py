@@ -164,6 +164,7 @@ def _import(
 
 
 def _store(command: Command, reading: Reading, rules: Any, report: ImportReport) -> None:
+    from t4dm_daemon.cli.importing.interrupts import asked_to_stop, until
     from t4dm_daemon.cli.importing.writer import Writer
     from t4dm_daemon.cli.progress import progress
     from t4dm_daemon.sources.files import plain_size
@@ -180,8 +181,8 @@ def _store(command: Command, reading: Reading, rules: Any, report: ImportReport)
             advance(memories, read - shown)
             shown = read
 
-        with closing(cast("Any", reading.entries)):
-            Writer(command.client, rules, report, follow).run(reading.entries)
+        with closing(cast("Any", reading.entries)), asked_to_stop(at_once=True) as stop:
+            Writer(command.client, rules, report, follow).run(until(stop, reading.entries))
 
 
 def _tell(report: ImportReport) -> None:

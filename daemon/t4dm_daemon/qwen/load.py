@@ -28,8 +28,8 @@ from transformers import (
 
 from t4dm_daemon.core.errors import InvalidInputError, MissingExtraError, ModelError, WeightsMissingError
 from t4dm_daemon.embedding.silent_import import import_silently
-from t4dm_daemon.qwen import libraries as _libraries  # noqa: F401  before transformers imports bitsandbytes
 from t4dm_daemon.qwen.config import ModelSpec, QwenShape
+from t4dm_daemon.qwen.libraries import no_progress_bars
 
 logger = logging.getLogger(__name__)
 
@@ -104,12 +104,16 @@ def load_base(
     if quantised:
         options |= {"quantization_config": nf4(dtype), "device_map": {"": device}}
     try:
-        with _no_progress_bars():
-            model: Qwen2ForCausalLM = Qwen2ForCausalLM.from_pretrained(folder, **options)
+        with no_progress_bars():
+            model, report = Qwen2ForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
     except ImportError as error:
         raise MissingExtraError(f"{error}; quantised weights need: pip install 't4dm[qlora]'") from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"the weights in {folder} could not be read: {error}", folder=str(folder)) from error
+    if missing := sorted(report["missing_keys"]):  # the library would have made them up
+        raise ModelError(
+            f"the weights in {folder} lack {len(missing)} tensors, such as {missing[0]}", folder=str(folder)
+        )
     if not quantised:
         model = model.to(device)
     elif not on_gpu:
@@ -153,12 +157,11 @@ def _load_tokenizer(folder: Path, vocab_size: int) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
+    except Exception as error:  # the tokenizers library raises nothing narrower
         raise ModelError(f"the tokenizer in {folder} could not be read: {error}", folder=str(folder)) from error
     if not 0 < len(tokenizer) <= vocab_size:
         raise ModelError(
-            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model {vocab_size}: "
-            "they do not belong together",
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model {vocab_size}: they do not fit",
             folder=str(folder),
         )
     return tokenizer
@@ -199,7 +202,7 @@ def _find(source: str, revision: str, download: bool) -> tuple[Path, str]:
         f"(that folder needs {_WANTED})"
     )
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             folder = Path(
                 hub.snapshot_download(
                     source, revision=pinned, allow_patterns=list(_FILES), local_files_only=not download
@@ -245,24 +248,3 @@ def _check_config(folder: Path) -> None:
         raise ModelError(f"{path} is not a model's configuration: {error}", folder=str(folder)) from error
     if kind != "qwen2":
         raise ModelError(f"{path} is of a model of type {kind!r}; the adapter is built for 'qwen2'", folder=str(folder))
-
-
-class _no_progress_bars:  # noqa: N801
-    """Keep the libraries from drawing on a terminal that is not theirs, and leave them as they were."""
-
-    def __enter__(self) -> None:
-        from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
-        from transformers.utils import logging as library
-
-        self._hub, self._library = are_progress_bars_disabled(), library.is_progress_bar_enabled()
-        disable_progress_bars()
-        library.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from huggingface_hub.utils import enable_progress_bars
-        from transformers.utils import logging as library
-
-        if not self._hub:
-            enable_progress_bars()
-        if self._library:
-            library.enable_progress_bar()

@@ -59,7 +59,6 @@ def test_nano_has_the_documented_sizes_and_fits_into_twenty_megabytes():
     frozen = count(model.base.parameters()) - count(lora_weights(model.base).values())
     trained = count(model.trained_parameters().values())
     assert frozen == 5_576_192
-    # One block 12·256² + 17·256 + 3·4, projections 2·256² + 256, heads 2·(256² + 512 + 256), LoRA 6·8·(2·256 + 256 + 64), …
     assert trained == 1_094_925
     assert 5_000_000 < frozen + trained < 10_000_000
     assert 2 * (frozen + trained) < 20_000_000

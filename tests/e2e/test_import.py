@@ -216,7 +216,15 @@ def test_ctrl_c_keeps_what_was_acknowledged_and_says_how_to_go_on(
 
     with (
         daemon.client() as client,
-        subprocess.Popen(command, env=daemon.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running,
+        subprocess.Popen(
+            command,
+            env=daemon.env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Not ignored, also where the tests run in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as running,
     ):
         writer = threading.Thread(target=feed, args=(running.stdin, 5000), daemon=True)
         writer.start()

@@ -2,10 +2,19 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from t4dm_daemon.cli.importing.interrupts import asked_to_stop, until
+
+
+@pytest.fixture(autouse=True)
+def _interrupts() -> Iterator[None]:
+    """Let Ctrl-C interrupt, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_that_was_swallowed_stops_the_work_all_the_same() -> None:
@@ -40,3 +49,12 @@ def test_handlers_are_as_they_were_and_other_threads_set_none() -> None:
 
     assert signal.getsignal(signal.SIGINT) is before
     assert heard == [False]
+
+
+def test_where_it_is_ignored_it_stays_so() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    with asked_to_stop(at_once=True) as stop:
+        signal.raise_signal(signal.SIGINT)
+
+    assert not stop.is_set()

@@ -18,10 +18,11 @@ def asked_to_stop(*, at_once: bool = False) -> Generator[threading.Event]:
 
     With `at_once` it also is a KeyboardInterrupt as ever, and the event is for the case that this is lost: where Python
     raises it in a finaliser or a callback of C code, it prints the exception and goes on. Without, no write is cut, and
-    only the second Ctrl-C is an interrupt.
+    only the second Ctrl-C is an interrupt. Where it is ignored (a job in the background) it stays so.
     """
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield stop
         return
 

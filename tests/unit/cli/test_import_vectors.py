@@ -318,15 +318,20 @@ def test_ctrl_c_stops_between_batches_and_says_how_to_go_on(
             yield batch
             os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patched:
-        patched.setattr(JsonlSource, "batches", pressed_after_the_first)
-        stopped = migrate("vectors", file)
+    # Not ignored, also where the tests run in the background.
+    before = signal.default_int_handler
+    given = signal.signal(signal.SIGINT, before)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(JsonlSource, "batches", pressed_after_the_first)
+            stopped = migrate("vectors", file)
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, given)
     resumed = migrate("vectors", file)
 
     assert stopped.exit_code == 130
     assert "memories stored; run it again to go on; what is there already is not stored twice" in stopped.err
-    assert signal.getsignal(signal.SIGINT) is before
     assert resumed.exit_code == 0
     assert " there already" in resumed.out
     assert "600 created" not in resumed.out

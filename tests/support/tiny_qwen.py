@@ -40,11 +40,17 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     words = Tokenizer(WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
     words.pre_tokenizer = Whitespace()
     return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", clean_up_tokenization_spaces=False
+        tokenizer_object=words,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
     )
 
 
-def tiny_model(*, seed: int = 0, moved: bool = True, dtype: torch.dtype = torch.float64, **changes: Any) -> UnifiedModel:
+def tiny_model(
+    *, seed: int = 0, moved: bool = True, dtype: torch.dtype = torch.float64, **changes: Any
+) -> UnifiedModel:
     """A whole model; `moved` takes its trained weights away from their start, where some are 0 or the identity."""
     torch.manual_seed(seed)
     base = build_base(SPEC.shape, dtype=dtype)

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 
 from t4dm_daemon.qwen.checkpoint import save_trained
 from t4dm_daemon.qwen.insert import AdapterLayer
-from t4dm_daemon.qwen.libraries import LoraLayer
+from t4dm_daemon.qwen.libraries import LoraLayer, no_progress_bars
 from t4dm_daemon.qwen.lora import ADAPTER
 from t4dm_daemon.qwen.unified import UnifiedModel
 
@@ -73,7 +73,8 @@ def export_merged(
     `load_base(folder)` reads it, and `load_adapter` what is left to train once the spec has `lora=None`.
     """
     merged = merged_base(model)
-    merged.save_pretrained(folder)
+    with no_progress_bars():
+        merged.save_pretrained(folder)
     if (tokenizer := tokenizer or model.tokenizer) is not None:
         tokenizer.save_pretrained(folder)
     kept = {name: p for name, p in model.trained_parameters().items() if not name.startswith("lora.")}

@@ -1,4 +1,4 @@
-"""peft, imported so that nothing else happens.
+"""The model libraries, kept from doing what nobody asked for.
 
 peft imports bitsandbytes where that is installed. On a CPU with bfloat16 in AVX-512, bitsandbytes asks the package
 `kernels`, where that is installed, to fetch compiled code from a hub and run it, and complains where it is not. Nobody
@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+
+from transformers.utils import logging as transformers_logging
 
 _COMPLAINS: Final = "bitsandbytes.backends.cpu.ops"
 
@@ -39,4 +41,22 @@ with _nothing_fetched():
     from peft import LoraConfig, inject_adapter_in_model
     from peft.tuners.lora import LoraLayer
 
-__all__ = ["LoraConfig", "LoraLayer", "inject_adapter_in_model"]
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep the libraries from drawing on a terminal that is not theirs, and leave them as they were."""
+    from huggingface_hub import utils as hub
+
+    of_hub, of_models = hub.are_progress_bars_disabled(), transformers_logging.is_progress_bar_enabled()
+    hub.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if not of_hub:
+            hub.enable_progress_bars()
+        if of_models:
+            transformers_logging.enable_progress_bar()
+
+
+__all__ = ["LoraConfig", "LoraLayer", "inject_adapter_in_model", "no_progress_bars"]

@@ -17,12 +17,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from transformers import AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
+from safetensors import SafetensorError
+from transformers import (
+    BitsAndBytesConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from t4dm_daemon.core.errors import InvalidInputError, MissingExtraError, ModelError, WeightsMissingError
 from t4dm_daemon.embedding.silent_import import import_silently
-from t4dm_daemon.qwen import libraries as _libraries  # noqa: F401  before transformers imports bitsandbytes
 from t4dm_daemon.qwen.config import ModelSpec, QwenShape
+from t4dm_daemon.qwen.libraries import no_progress_bars
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +79,7 @@ def load_base(
     """Return the frozen model of a folder or hub id.
 
     Args:
-        source: A folder with config.json, *.safetensors and a tokenizer, or a hub id such as `Qwen/Qwen2.5-3B`.
+        source: A folder with config.json, *.safetensors and tokenizer.json, or a hub id such as `Qwen/Qwen2.5-3B`.
         revision: Commit of the hub id, 40 hexadecimal digits.
         device: As torch names it; empty for a GPU if there is one, else the CPU.
         quantise: NF4 or not; None for NF4 on a GPU only.
@@ -97,24 +104,23 @@ def load_base(
     if quantised:
         options |= {"quantization_config": nf4(dtype), "device_map": {"": device}}
     try:
-        with _no_progress_bars():
-            model: Qwen2ForCausalLM = Qwen2ForCausalLM.from_pretrained(folder, **options)
+        with no_progress_bars():
+            model, report = Qwen2ForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
     except ImportError as error:
         raise MissingExtraError(f"{error}; quantised weights need: pip install 't4dm[qlora]'") from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(f"the weights in {folder} could not be read: {error}", folder=str(folder)) from error
+    if missing := sorted(report["missing_keys"]):  # the library would have made them up
+        raise ModelError(
+            f"the weights in {folder} lack {len(missing)} tensors, such as {missing[0]}", folder=str(folder)
+        )
     if not quantised:
         model = model.to(device)
+    elif not on_gpu:
+        _keep_packing(model)
     model.requires_grad_(False)
     model.eval()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{folder} has weights but no tokenizer that can be read ({error}): copy tokenizer.json and "
-            "tokenizer_config.json of the model there",
-            folder=str(folder),
-        ) from error
+    tokenizer = _load_tokenizer(folder, model.config.vocab_size)
     logger.info("model loaded", extra={"folder": str(folder), "device": device, "quantised": quantised})
     return LoadedBase(model, tokenizer, folder, commit, quantised)
 
@@ -130,6 +136,35 @@ def nf4(compute_dtype: torch.dtype) -> BitsAndBytesConfig:
         )
     except ImportError as error:
         raise MissingExtraError(f"{error}; it comes with: pip install 't4dm[qlora]'") from error
+
+
+def _keep_packing(model: Qwen2ForCausalLM) -> None:
+    """Keep bitsandbytes from packing four-bit weights anew in the first forward pass.
+
+    On CPUs with bfloat16 in AVX-512 it would, in place and under the eyes of other threads: it rounds their scales to
+    bfloat16, so that a model would answer differently before and after, and it cannot take narrow layers.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _load_tokenizer(folder: Path, vocab_size: int) -> PreTrainedTokenizerBase:
+    """Return the tokenizer as tokenizer.json describes it.
+
+    Not by the model's type: transformers then builds a Qwen2 tokenizer around the vocabulary, which silently drops
+    every word of a vocabulary of another kind.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        raise ModelError(f"the tokenizer in {folder} could not be read: {error}", folder=str(folder)) from error
+    if not 0 < len(tokenizer) <= vocab_size:
+        raise ModelError(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, the model {vocab_size}: they do not fit",
+            folder=str(folder),
+        )
+    return tokenizer
 
 
 def check_matches(model: Qwen2ForCausalLM, spec: ModelSpec) -> None:
@@ -167,7 +202,7 @@ def _find(source: str, revision: str, download: bool) -> tuple[Path, str]:
         f"(that folder needs {_WANTED})"
     )
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             folder = Path(
                 hub.snapshot_download(
                     source, revision=pinned, allow_patterns=list(_FILES), local_files_only=not download
@@ -183,12 +218,12 @@ def _find(source: str, revision: str, download: bool) -> tuple[Path, str]:
     return folder, folder.name if _COMMIT.fullmatch(folder.name) else revision
 
 
-_WANTED: Final = "config.json, *.safetensors and the tokenizer's files"
+_WANTED: Final = "config.json, *.safetensors and tokenizer.json"
 
 
 def _check_folder(folder: Path, next_step: str) -> None:
-    """Raise WeightsMissingError unless configuration and every piece of the weights are there."""
-    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    """Raise WeightsMissingError unless configuration, tokenizer and every piece of the weights are there."""
+    missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
@@ -213,24 +248,3 @@ def _check_config(folder: Path) -> None:
         raise ModelError(f"{path} is not a model's configuration: {error}", folder=str(folder)) from error
     if kind != "qwen2":
         raise ModelError(f"{path} is of a model of type {kind!r}; the adapter is built for 'qwen2'", folder=str(folder))
-
-
-class _no_progress_bars:  # noqa: N801
-    """Keep the libraries from drawing on a terminal that is not theirs, and leave them as they were."""
-
-    def __enter__(self) -> None:
-        from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
-        from transformers.utils import logging as library
-
-        self._hub, self._library = are_progress_bars_disabled(), library.is_progress_bar_enabled()
-        disable_progress_bars()
-        library.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        from huggingface_hub.utils import enable_progress_bars
-        from transformers.utils import logging as library
-
-        if not self._hub:
-            enable_progress_bars()
-        if self._library:
-            library.enable_progress_bar()

@@ -43,8 +43,8 @@ def test_an_encoding_does_not_depend_on_the_texts_beside_it(model: UnifiedModel)
 
     together = encoder(model).encode(["w1 w2 w3 w4", "w5", ""])
 
-    torch.testing.assert_close(together[0], alone[0], rtol=0, atol=1e-6)
-    torch.testing.assert_close(together[1], alone[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(together[0], alone[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(together[1], alone[1], rtol=0, atol=1e-5)
     assert together[2].shape == (0, 32)
 
 
@@ -92,7 +92,7 @@ def test_what_is_read_depends_on_scores_and_not_on_the_order_of_memories(model: 
     other = model(IDS, bank=model.bank([[second, first]])).logits
     turned = model(IDS, bank=model.bank([[Retrieved("a", "w1 w2 w3", 0.7), Retrieved("b", "w4 w5", 0.8)]])).logits
 
-    torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
     assert not torch.allclose(one, turned, atol=1e-3)
 
 
@@ -102,8 +102,8 @@ def test_texts_without_memories_stand_beside_texts_with_some(model: UnifiedModel
 
     together = model(ids, bank=model.bank([[], memory])).logits
 
-    torch.testing.assert_close(together[:1], model(IDS).logits, rtol=0, atol=1e-6)
-    torch.testing.assert_close(together[1:], model(IDS, bank=model.bank([memory])).logits, rtol=0, atol=1e-6)
+    torch.testing.assert_close(together[:1], model(IDS).logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(together[1:], model(IDS, bank=model.bank([memory])).logits, rtol=0, atol=1e-5)
     assert model.bank([[], []]) is None
     assert model.bank([[Retrieved("x", "", 0.5)]]) is not None
 

@@ -14,10 +14,9 @@ was retrieved), `cache` and `insert` (how the adapter sits in the model), `unifi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from t4dm_daemon.core.errors import MissingExtraError
+from t4dm_daemon.core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from t4dm_daemon.qwen.adapter import MemoryAdapter
@@ -81,12 +80,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("t4dm_daemon"):
-            raise
-        raise MissingExtraError(f"{error.name} is not installed; it comes with: pip install 't4dm[model]'") from error
+__getattr__ = lazy_names(__name__, _HOMES, extra="model")

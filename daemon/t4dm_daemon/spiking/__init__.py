@@ -8,23 +8,36 @@ Loaded by `t4dm_daemon.qwen`. Neither is loaded by the daemon yet: it serves no 
 
 The parts: `surrogate` and `lif` (spikes), `stdp` (spike timing), `attention` (stage 3), `recurrence` (stage 5),
 `modulation` (neuromodulators and oscillations), `block` (the six stages), `stack` (N blocks, one memory).
-docs/mind.md has the equations and what the biological names stand for.
+Importing this package or `config` imports no torch; the first use of another name does. docs/mind.md has the equations
+and what the biological names stand for.
 """
 
-from t4dm_daemon.core.errors import MissingExtraError
+from __future__ import annotations
 
-try:
-    import torch  # noqa: F401
-except ModuleNotFoundError as error:
-    raise MissingExtraError(
-        f"{error.name or 'torch'} is not installed; it comes with: pip install 't4dm[model]'"
-    ) from error
+from typing import TYPE_CHECKING, Final
 
-from t4dm_daemon.spiking.attention import FastWeights
-from t4dm_daemon.spiking.block import BlockMetrics, BlockState, CorticalBlock
-from t4dm_daemon.spiking.config import StackConfig
-from t4dm_daemon.spiking.modulation import Modulation, NeuromodulatorBus, Oscillations
-from t4dm_daemon.spiking.stack import SpikingStack, StackOutput, StackState
+from t4dm_daemon.core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from t4dm_daemon.spiking.attention import FastWeights
+    from t4dm_daemon.spiking.block import BlockMetrics, BlockState, CorticalBlock
+    from t4dm_daemon.spiking.config import StackConfig
+    from t4dm_daemon.spiking.modulation import Modulation, NeuromodulatorBus, Oscillations
+    from t4dm_daemon.spiking.stack import SpikingStack, StackOutput, StackState
+
+_HOMES: Final = {
+    "BlockMetrics": "block",
+    "BlockState": "block",
+    "CorticalBlock": "block",
+    "FastWeights": "attention",
+    "Modulation": "modulation",
+    "NeuromodulatorBus": "modulation",
+    "Oscillations": "modulation",
+    "SpikingStack": "stack",
+    "StackConfig": "config",
+    "StackOutput": "stack",
+    "StackState": "stack",
+}
 
 __all__ = [
     "BlockMetrics",
@@ -39,3 +52,5 @@ __all__ = [
     "StackOutput",
     "StackState",
 ]
+
+__getattr__ = lazy_names(__name__, _HOMES, extra="model")

@@ -31,13 +31,17 @@ class MemoryContext:
         self, bank: MemoryBank | None = None, *, mask: Tensor | None = None, modulation: Modulation | None = None
     ) -> None:
         self.bank = bank
-        self.mask = None if mask is None else mask.bool()
+        self.mask = _unless_full(mask)
         self.modulation = modulation
         self.weights: tuple[FastWeights, ...] | None = None
         """The bank as the blocks read it; made in the first pass."""
         self.state: StackState | None = None
         self.metrics: tuple[BlockMetrics, ...] = ()
         """Of the last pass."""
+
+    def begin(self, mask: Tensor) -> None:
+        """Set the mask of new texts, (B, T₀)."""
+        self.mask = _unless_full(mask)
 
     def mask_of(self, start: int, length: int) -> Tensor | None:
         """Return the mask, (B, length), of the tokens from `start` on; None if all of them are real."""
@@ -61,6 +65,11 @@ class MemoryContext:
         """Forget the texts' tokens; memory and mask stay."""
         self.state = None
         self.metrics = ()
+
+
+def _unless_full(mask: Tensor | None) -> Tensor | None:
+    """Return a boolean mask, or None if nothing is padded: the state then need not be held back anywhere."""
+    return None if mask is None or bool(mask.all()) else mask.bool()
 
 
 class MemoryCache(DynamicCache):

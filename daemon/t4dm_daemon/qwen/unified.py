@@ -190,7 +190,7 @@ class UnifiedModel(nn.Module):
         if mask.shape != input_ids.shape or not bool(mask[:, -1].all()) or bool((mask.diff(dim=1) < 0).any()):
             raise InvalidInputError("to generate, pad texts on the left: every mask is zeros, then ones to the end")
         for name in _NEEDS_CROP:
-            if options.get(name):
+            if self._chosen(name, options):
                 raise InvalidInputError(f"{name} takes back tokens, which the memory adapter's state cannot")
         for name in _OURS:
             if name in options:
@@ -200,8 +200,10 @@ class UnifiedModel(nn.Module):
         elif bank is not None or modulation is not None:
             raise ValueError("give a context, or bank and modulation, not both")
         else:
-            context.mask = mask.bool()
-        copies = max(int(options.get("num_beams") or 1), int(options.get("num_return_sequences") or 1))
+            context.begin(mask)
+        copies = max(
+            int(self._chosen("num_beams", options) or 1), int(self._chosen("num_return_sequences", options) or 1)
+        )
         if copies > 1:
             context.select(torch.arange(len(input_ids)).repeat_interleave(copies))
         generator: Any = self.base
@@ -209,6 +211,12 @@ class UnifiedModel(nn.Module):
         cache = MemoryCache(context, config=self.base.config)
         text: Tensor = generator.generate(input_ids, attention_mask=mask, past_key_values=cache, **options)
         return text
+
+    def _chosen(self, name: str, options: dict[str, Any]) -> Any:
+        """Return an option of generating: an argument, or of the configuration given, or of the model's."""
+        if options.get(name) is not None:
+            return options[name]
+        return getattr(options.get("generation_config") or self.base.generation_config, name, None)
 
     def _pad_token_id(self) -> int:
         config: Any = self.base.generation_config

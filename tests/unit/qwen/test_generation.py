@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationConfig
 
 from t4dm_daemon.core.errors import InvalidInputError
 from t4dm_daemon.qwen import MemoryCache, MemoryContext, Retrieved, UnifiedModel
@@ -125,6 +125,16 @@ def test_beams_are_what_they_are_without_a_cache(model: UnifiedModel):
     logits = model(found.sequences, bank=bank.repeat(3)).logits.log_softmax(-1)
     steps = logits[:, 8:-1].gather(2, found.sequences[:, 9:, None])
     torch.testing.assert_close(found.sequences_scores.double(), steps.sum((1, 2)), rtol=0, atol=1e-4)
+
+
+def test_options_may_come_in_a_configuration(model: UnifiedModel):
+    bank = model.bank(MEMORIES)
+    beams = GenerationConfig(num_beams=2, max_new_tokens=4, do_sample=False)
+    by_argument = model.generate(tokens(), bank=bank, num_beams=2, max_new_tokens=4, do_sample=False)
+
+    assert torch.equal(model.generate(tokens(), bank=bank, generation_config=beams), by_argument)
+    with pytest.raises(InvalidInputError, match="takes back tokens"):
+        model.generate(tokens(), generation_config=GenerationConfig(prompt_lookup_num_tokens=2))
 
 
 def test_several_samples_of_a_text_share_its_memory_and_not_their_state(model: UnifiedModel):
